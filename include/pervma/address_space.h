@@ -1,0 +1,140 @@
+// address_space.h: one address space: a map of ranges (VMAs) with Linux's semantics, whose page
+// faults do not take the map-wide lock. Made by Engine::create_space().
+//
+// Lock: every mapping operation takes the mmap lock for write unless it says otherwise, and waits
+// for it; it also waits for the readers of the VMAs that it changes. Faults and loads take a VMA read
+// lock, and the mmap lock for read only when that fails. Every wait for the mmap lock can be ended
+// by the stop token (Error::intr); nothing has changed then. Any thread may call anything, but a
+// thread that holds a VmaRead of a space may call nothing else of that space: it would wait for
+// itself. No call throws; Error::nomem means that nothing was changed, except where Linux itself
+// leaves a part done (protect, advise, lock over a hole).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "pervma/address.h"
+#include "pervma/design.h"
+#include "pervma/error.h"
+#include "pervma/fault.h"
+#include "pervma/mapping.h"
+#include "pervma/vma_info.h"
+
+namespace pervma {
+
+class AddressSpace;
+
+// How often the mmap lock was taken, and how long it was waited for. Successful trylocks and
+// downgrades count as read acquisitions; failed trylocks count as nothing.
+struct LockCounters {
+  uint64_t read = 0;
+  uint64_t write = 0;
+  uint64_t wait_ns = 0;
+};
+
+// Holds one VMA for read: it keeps its bounds, rights and existence until this is destroyed, by the
+// thread that made it. Move-only.
+class VmaRead {
+ public:
+  VmaRead(VmaRead&& other) noexcept;
+  VmaRead& operator=(VmaRead&&) = delete;
+  ~VmaRead();
+
+  VmaInfo info() const;
+
+ private:
+  friend class AddressSpace;
+  VmaRead(const AddressSpace& space, void* vma, uint64_t token) noexcept
+      : space_(&space), vma_(vma), token_(token) {}
+
+  const AddressSpace* space_;
+  void* vma_;
+  uint64_t token_;
+};
+
+class AddressSpace {
+ public:
+  virtual ~AddressSpace() = default;
+  AddressSpace(const AddressSpace&) = delete;
+  AddressSpace& operator=(const AddressSpace&) = delete;
+
+  // --- Mapping operations; errors as the Linux system call of the same name ---------------------
+
+  // mmap. Returns where the mapping begins.
+  virtual Result<Address> map(const MapRequest&, const std::stop_token& = {}) = 0;
+  // munmap. Pages are freed under the mmap lock downgraded to read.
+  virtual Result<void> unmap(Address, uint64_t length, const std::stop_token& = {}) = 0;
+  // mprotect.
+  virtual Result<void> protect(Address, uint64_t length, Prot, const std::stop_token& = {}) = 0;
+  // madvise. dontneed and free inside one VMA take only its read lock.
+  virtual Result<void> advise(Address, uint64_t length, Advice, const std::stop_token& = {}) = 0;
+  // mremap. Returns where the mapping begins afterwards.
+  virtual Result<Address> remap(const RemapRequest&, const std::stop_token& = {}) = 0;
+  // brk. Returns the new break, or the old one when it is refused; an address below the start asks.
+  virtual Address brk(Address, const std::stop_token& = {}) = 0;
+  // Where the heap begins (and ends, being empty): to be said before the first brk().
+  virtual void set_brk_start(Address) = 0;
+  // A mapping that the system makes by itself, with a name of its own in to_maps() ([vdso]); the
+  // string must outlive the space.
+  virtual Result<void> map_special(Range, Prot, const char* name) = 0;
+  // What a process's end does: pages go under the mmap lock for read, then every VMA under write.
+  // The counters stay readable; the destructor does it if nobody has.
+  virtual void exit() noexcept = 0;
+  // Says that the mapping at this address is the main stack, for to_maps().
+  virtual void set_stack(Address) = 0;
+
+  // --- Faults and data --------------------------------------------------------------------------
+
+  // Serves one page fault, as the hardware would report it. Waits only on the slow path.
+  virtual FaultOutcome handle_fault(Address, Access, FaultOrigin = FaultOrigin::user,
+                                    const std::stop_token& = {}) = 0;
+  // What the program's own loads and stores do: through the page tables, faulting as a user. May cross pages.
+  virtual FaultOutcome load(Address, std::span<std::byte> to) = 0;
+  virtual FaultOutcome store(Address, std::span<const std::byte> from) = 0;
+  // Copies on the program's behalf (a system call's buffers): faults count as kernel faults.
+  // Error::fault when a page cannot be had; the part before it is copied.
+  virtual Result<void> copy_out(Address, std::span<std::byte> to) = 0;
+  virtual Result<void> copy_in(Address, std::span<const std::byte> from) = 0;
+
+  // --- Looking ----------------------------------------------------------------------------------
+
+  // Pins the VMA at the address without the mmap lock; nothing when there is none, or when a writer
+  // is in the way (contended VMAs are not waited for). Wait-free but for the tree walk.
+  std::optional<VmaRead> try_read_vma(Address) const;
+  // All VMAs in order, under the mmap lock for read.
+  virtual std::vector<VmaInfo> vmas() const = 0;
+  // Those that meet the range.
+  virtual std::vector<VmaInfo> vmas_in(Range) const = 0;
+  // The VMA at the address, under the mmap lock for read.
+  virtual std::optional<VmaInfo> find_vma(Address) const = 0;
+  // The text of /proc/PID/maps.
+  virtual std::string to_maps() const = 0;
+  virtual uint64_t map_count() const = 0;
+
+  virtual Design design() const noexcept = 0;
+  virtual FaultCounters fault_counters() const noexcept = 0;
+  virtual LockCounters lock_counters() const noexcept = 0;
+
+  // Checks every structure under the mmap lock for write; empty when all is well, else what is wrong.
+  virtual std::string check() const = 0;
+
+ protected:
+  AddressSpace() = default;
+
+  friend class VmaRead;
+  struct PinnedVma {
+    void* vma;
+    uint64_t token;
+  };
+  virtual std::optional<PinnedVma> pin_vma(Address) const = 0;
+  virtual void unpin_vma(void* vma, uint64_t token) const noexcept = 0;
+  virtual VmaInfo pinned_info(void* vma) const = 0;
+};
+
+}  // namespace pervma

@@ -1,0 +1,73 @@
+// engine.h: what spaces share: frames, page caches, tree nodes and the memory of VMAs. Several
+// engines live side by side in one process and know nothing of each other.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "pervma/address.h"
+#include "pervma/address_space.h"
+#include "pervma/design.h"
+#include "pervma/error.h"
+#include "pervma/file.h"
+
+namespace pervma {
+
+struct EngineOptions {
+  PageCount frames{uint64_t{1} << 24};  // upper bound of memory for pages; reserved, not touched
+};
+
+// Is told of every mapping that mmap, mprotect, brk, stack growth or the system itself made or
+// changed, as it stands after merging (what perf's MMAP2 records say of a real process).
+class MapObserver {
+ public:
+  struct Change {
+    Range range;
+    VmaFlags flags;
+    uint64_t page_offset;
+    const FileIdentity* file;  // null: anonymous; valid during the call
+  };
+  // Called under the mmap lock for write, in the thread that makes the change: must be short, and
+  // must not call into the space.
+  virtual void changed(const Change&) noexcept = 0;
+
+ protected:
+  ~MapObserver() = default;
+};
+
+struct SpaceOptions {
+  Design design = Design::refcount;
+  Address lowest{0x10000};             // nothing is mapped below (vm.mmap_min_addr)
+  Address top{0x7ffffffff000};         // end of the space
+  Address mmap_base{0x7ffff7fff000};   // unhinted mappings are placed below it, top-down
+  MapObserver* observer = nullptr;     // must outlive the space
+  uint64_t max_map_count = 65530;      // vm.max_map_count
+  uint64_t stack_limit = uint64_t{8} << 20;  // bytes that a growing mapping may reach (RLIMIT_STACK)
+};
+
+class Engine {
+ public:
+  // Reserves the frame area; Error::nomem when the address space of this process has no room.
+  static Result<std::unique_ptr<Engine>> create(const EngineOptions& = {});
+  virtual ~Engine() = default;  // All spaces and file references must be gone: aborts otherwise.
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  virtual Result<std::unique_ptr<AddressSpace>> create_space(const SpaceOptions& = {}) = 0;
+  // Duplicates a space, as fork(2) does: private pages are shared until one side writes them. Takes
+  // the parent's mmap lock for write and waits for the readers of each of its VMAs in turn.
+  virtual Result<std::unique_ptr<AddressSpace>> fork(AddressSpace& parent,
+                                                     const std::stop_token& = {}) = 0;
+  // One opening of a backing object; all openings in this engine share its cached pages.
+  virtual Result<FileRef> open(std::shared_ptr<BackingObject>, FileMode) = 0;
+
+  // Frames in use by pages, page caches and nothing else.
+  virtual PageCount frames_used() const noexcept = 0;
+  // Waits until everything that was freed has become reusable; for tests and idle moments.
+  virtual void quiesce() noexcept = 0;
+
+ protected:
+  Engine() = default;
+};
+
+}  // namespace pervma

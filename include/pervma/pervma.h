@@ -1,0 +1,13 @@
+// pervma.h: everything that pervma offers to C++.
+#pragma once
+
+#include "pervma/address.h"
+#include "pervma/address_space.h"
+#include "pervma/design.h"
+#include "pervma/engine.h"
+#include "pervma/error.h"
+#include "pervma/fault.h"
+#include "pervma/file.h"
+#include "pervma/mapping.h"
+#include "pervma/version.h"
+#include "pervma/vma_info.h"

@@ -1,0 +1,90 @@
+// vma_info.h: a copy of what one VMA was when it was looked at.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "pervma/address.h"
+
+namespace pervma {
+
+// Flags of a VMA: a set of bits. The values are pervma's own.
+enum class VmaFlag : uint32_t {
+  read = 1u << 0,
+  write = 1u << 1,
+  exec = 1u << 2,
+  shared = 1u << 3,
+  may_read = 1u << 4,
+  may_write = 1u << 5,
+  may_exec = 1u << 6,
+  may_share = 1u << 7,
+  growsdown = 1u << 8,
+  maybe_guard = 1u << 9,  // guard pages may have been installed; never cleared, merges spread it
+  locked = 1u << 10,
+  lock_on_fault = 1u << 11,
+  io = 1u << 12,
+  sequential = 1u << 13,
+  random = 1u << 14,
+  dont_copy = 1u << 15,
+  dont_expand = 1u << 16,
+  account = 1u << 17,
+  noreserve = 1u << 18,
+  wipe_on_fork = 1u << 19,
+  dont_dump = 1u << 20,
+  droppable = 1u << 21,
+  hugepage = 1u << 22,
+  nohugepage = 1u << 23,
+  mergeable = 1u << 24,
+  sealed = 1u << 25,
+  pfnmap = 1u << 26,
+  mixedmap = 1u << 27,
+  user_fault = 1u << 28,
+  special = 1u << 29,  // made by the system (vdso): may not be touched by advice that drops pages
+};
+
+class VmaFlags {
+ public:
+  constexpr VmaFlags() noexcept = default;
+  constexpr VmaFlags(VmaFlag f) noexcept : bits_(static_cast<uint32_t>(f)) {}  // NOLINT: a bit is a set
+  static constexpr VmaFlags from_bits(uint32_t bits) noexcept {
+    VmaFlags f;
+    f.bits_ = bits;
+    return f;
+  }
+  constexpr uint32_t bits() const noexcept { return bits_; }
+  constexpr bool has(VmaFlag f) const noexcept { return (bits_ & static_cast<uint32_t>(f)) != 0; }
+  constexpr bool has_any(VmaFlags f) const noexcept { return (bits_ & f.bits_) != 0; }
+  constexpr bool has_all(VmaFlags f) const noexcept { return (bits_ & f.bits_) == f.bits_; }
+  constexpr bool empty() const noexcept { return bits_ == 0; }
+  friend constexpr VmaFlags operator|(VmaFlags a, VmaFlags b) noexcept {
+    return from_bits(a.bits_ | b.bits_);
+  }
+  friend constexpr VmaFlags operator&(VmaFlags a, VmaFlags b) noexcept {
+    return from_bits(a.bits_ & b.bits_);
+  }
+  friend constexpr VmaFlags operator^(VmaFlags a, VmaFlags b) noexcept {
+    return from_bits(a.bits_ ^ b.bits_);
+  }
+  friend constexpr VmaFlags operator~(VmaFlags a) noexcept { return from_bits(~a.bits_); }
+  constexpr VmaFlags& operator|=(VmaFlags o) noexcept { return *this = *this | o; }
+  constexpr VmaFlags& operator&=(VmaFlags o) noexcept { return *this = *this & o; }
+  friend constexpr bool operator==(VmaFlags, VmaFlags) noexcept = default;
+
+ private:
+  uint32_t bits_ = 0;
+};
+constexpr VmaFlags operator|(VmaFlag a, VmaFlag b) noexcept { return VmaFlags(a) | VmaFlags(b); }
+
+struct VmaInfo {
+  Range range;
+  VmaFlags flags;
+  uint64_t page_offset = 0;  // pages into the file; for anonymous memory the kernel's own number
+  uint64_t anon_vma = 0;     // identity of its anon_vma; 0: none yet
+  bool has_file = false;
+  uint32_t device_major = 0;
+  uint32_t device_minor = 0;
+  uint64_t inode = 0;
+  std::string name;          // file name, [heap], [stack], or the name of the mapping
+};
+
+}  // namespace pervma

@@ -1,0 +1,61 @@
+// data_access.h: loads, stores and copies through the page tables. Included with fault_path.h.
+#pragma once
+
+#include <algorithm>
+
+#include "fault/paged_address_space.h"
+
+namespace pervma {
+
+// Touches the bytes page by page, faulting until each touch reaches its page.
+template <VmaLockDesign L>
+template <class Byte, class Touch>
+FaultOutcome PagedAddressSpace<L>::for_each_page(Address a, std::span<Byte> bytes, Access access,
+                                                 FaultOrigin origin, Touch touch) noexcept {
+  while (!bytes.empty()) {
+    const std::size_t n = std::min<std::size_t>(bytes.size(), kPageSize - a.offset_in_page());
+    while (touch(a, bytes.first(n)) == SoftMmu::Reach::faults) {
+      const FaultOutcome outcome = handle_fault(a, access, origin, {});
+      if (outcome != FaultOutcome::resolved) return outcome;
+    }
+    a = a + n;
+    bytes = bytes.subspan(n);
+  }
+  return FaultOutcome::resolved;
+}
+
+template <VmaLockDesign L>
+FaultOutcome PagedAddressSpace<L>::load(Address a, std::span<std::byte> to) {
+  return for_each_page(a, to, Access::read, FaultOrigin::user,
+                       [this](Address at, std::span<std::byte> part) {
+                         return soft_mmu_.load(at, part);
+                       });
+}
+
+template <VmaLockDesign L>
+FaultOutcome PagedAddressSpace<L>::store(Address a, std::span<const std::byte> from) {
+  return for_each_page(a, from, Access::write, FaultOrigin::user,
+                       [this](Address at, std::span<const std::byte> part) {
+                         return soft_mmu_.store(at, part);
+                       });
+}
+
+template <VmaLockDesign L>
+Result<void> PagedAddressSpace<L>::copy_out(Address a, std::span<std::byte> to) {
+  const FaultOutcome outcome = for_each_page(
+      a, to, Access::read, FaultOrigin::kernel,
+      [this](Address at, std::span<std::byte> part) { return soft_mmu_.load(at, part); });
+  if (outcome != FaultOutcome::resolved) return std::unexpected(Error::fault);
+  return {};
+}
+
+template <VmaLockDesign L>
+Result<void> PagedAddressSpace<L>::copy_in(Address a, std::span<const std::byte> from) {
+  const FaultOutcome outcome = for_each_page(
+      a, from, Access::write, FaultOrigin::kernel,
+      [this](Address at, std::span<const std::byte> part) { return soft_mmu_.store(at, part); });
+  if (outcome != FaultOutcome::resolved) return std::unexpected(Error::fault);
+  return {};
+}
+
+}  // namespace pervma

@@ -1,0 +1,126 @@
+// fault_path.h: the way of a fault. Included by the .cpp files that instantiate a design.
+#pragma once
+
+#include "fault/awaited_page.h"
+#include "fault/paged_address_space.h"
+#include "sync/assert.h"
+#include "vm/lookup.h"
+
+namespace pervma {
+
+constexpr bool allows(VmaFlags flags, Access access) noexcept {
+  switch (access) {
+    case Access::write: return flags.has(VmaFlag::write);
+    case Access::exec: return flags.has(VmaFlag::exec);
+    case Access::read: break;
+  }
+  return includes(rights_of(flags), Right::user);
+}
+
+constexpr FaultOutcome outcome_of(FaultStep step) noexcept {
+  switch (step) {
+    case FaultStep::resolved: return FaultOutcome::resolved;
+    case FaultStep::map_error: return FaultOutcome::map_error;
+    case FaultStep::access_error: return FaultOutcome::access_error;
+    case FaultStep::bus_error: return FaultOutcome::bus_error;
+    default: return FaultOutcome::out_of_memory;
+  }
+}
+
+template <VmaLockDesign L>
+FaultOutcome PagedAddressSpace<L>::handle_fault(Address a, Access access, FaultOrigin origin,
+                                                const std::stop_token& stop) {
+  FirstStep first;
+  if (origin == FaultOrigin::user) first = fault_under_vma_lock(a, access);
+  if (first.outcome) return *first.outcome;
+  return fault_under_mmap_lock(a, access, first.next, stop);
+}
+
+// --- first step: the VMA lock alone ---------------------------------------------------------------
+
+template <VmaLockDesign L>
+auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexcept -> FirstStep {
+  const Lookup found = this->lock_vma_under_rcu(a);
+  if (found.misses != 0) counts_.add(Event::miss, found.misses);
+  if (found.end != LookupEnd::locked) {
+    counts_.add(Event::abort);
+    return {};
+  }
+  FaultStep step;
+  std::optional<AwaitedPage> page;
+  {
+    const VmaHold hold(found);
+    step = serve_under_vma_lock(*found.vma, a, access);
+    if (step == FaultStep::must_wait) page.emplace(*found.vma, a);
+  }
+  // The VMA may be gone from here on: nothing of it is looked at again.
+  if (is_decided(step)) {
+    counts_.add(Event::success);
+    return {outcome_of(step)};
+  }
+  counts_.add(Event::retry);
+  if (!page) return {};
+  page->bring_in();
+  return {std::nullopt, FaultHold::mmap_lock_may_wait};
+}
+
+template <VmaLockDesign L>
+FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Access access) noexcept {
+  if (!allows(vma.flags(), access)) return FaultStep::access_error;
+  const FaultRequest fault{vma, a, access, FaultHold::vma_lock};
+  const FaultStep step = soft_mmu_.serve(fault);
+  if (step != FaultStep::needs_anon_vma) return step;
+  {
+    // Neighbours may be looked at under the mmap lock only; waiting for it here could be for a
+    // writer who waits for this VMA.
+    const std::optional<MmapRead> mm = MmapRead::try_lock(this->mm_);
+    if (!mm) return FaultStep::needs_mmap_lock;
+    if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
+  }
+  return soft_mmu_.serve(fault);
+}
+
+// --- second step: the mmap lock for read ----------------------------------------------------------
+
+template <VmaLockDesign L>
+FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access access, FaultHold hold,
+                                                         const std::stop_token& stop) noexcept {
+  for (;;) {
+    std::optional<MmapRead> mm = MmapRead::lock_killable(this->mm_, stop);
+    if (!mm) return FaultOutcome::interrupted;
+    VmaT* vma = this->vma_at(a);
+    if (vma == nullptr) {
+      const VmaT* above = this->vma_from(a);
+      if (above == nullptr || !above->flags().has(VmaFlag::growsdown)) {
+        return FaultOutcome::map_error;
+      }
+      // There is no way up from read to write: what was found is looked for again.
+      mm.reset();
+      std::optional<MmapWrite> writer = MmapWrite::lock(this->mm_, stop);
+      if (!writer) return FaultOutcome::interrupted;
+      this->mm_.assert_held_write();
+      vma = this->expand_stack(a);
+      if (vma == nullptr) return FaultOutcome::map_error;
+      mm.emplace(downgrade(std::move(*writer)));
+    }
+    const FaultStep step = serve_under_mmap_lock(*vma, a, access, hold);
+    if (step != FaultStep::must_wait) return outcome_of(step);
+    const AwaitedPage page(*vma, a);
+    mm.reset();
+    page.bring_in();
+    hold = FaultHold::mmap_lock_may_wait;
+  }
+}
+
+template <VmaLockDesign L>
+FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, Address a, Access access,
+                                                      FaultHold hold) noexcept {
+  if (!allows(vma.flags(), access)) return FaultStep::access_error;
+  const FaultRequest fault{vma, a, access, hold};
+  const FaultStep step = soft_mmu_.serve(fault);
+  if (step != FaultStep::needs_anon_vma) return step;
+  if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
+  return soft_mmu_.serve(fault);
+}
+
+}  // namespace pervma

@@ -1,0 +1,56 @@
+// frame.h: one page of memory, by number, and what the engine knows about it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "fault/spin_lock.h"
+
+namespace pervma {
+
+// A 4 KiB frame of one engine's pool. Number 0 is no frame at all.
+struct Frame {
+  uint32_t number = 0;
+
+  constexpr explicit operator bool() const noexcept { return number != 0; }
+  friend constexpr bool operator==(Frame, Frame) = default;
+};
+
+// The frame that shows zeros wherever nothing was written yet. Never written, counted or freed.
+inline constexpr Frame kZeroFrame{1};
+
+enum class FrameUse : uint8_t { page, table };
+
+// Sixteen bytes beside every frame.
+//
+//   refs   0: free, or on its way there; else the page-table entries and page caches that have it
+//   lock   of the page table that the frame holds; unused in pages
+//   next   links free frames, and frames that wait for their grace period; meaningful at refs 0 only
+struct alignas(16) FrameMeta {
+  std::atomic<uint32_t> refs{0};
+  SpinLock lock;
+  uint32_t next = 0;
+};
+static_assert(sizeof(FrameMeta) == 16);
+
+// Frames whose last reference is gone, chained through their metadata so that collecting them needs
+// no memory. One operation collects, then hands all to FramePool::retire(): the software form of
+// "flush the TLB once per operation".
+class FrameGather {
+ public:
+  FrameGather() noexcept = default;
+  FrameGather(const FrameGather&) = delete;
+  FrameGather& operator=(const FrameGather&) = delete;
+
+  bool empty() const noexcept { return head_ == 0; }
+
+ private:
+  friend class FramePool;
+
+  uint32_t head_ = 0;
+  uint32_t tail_ = 0;
+  uint32_t pages_ = 0;
+  uint32_t tables_ = 0;
+};
+
+}  // namespace pervma

@@ -1,0 +1,298 @@
+#include "fault/frame_pool.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "fault/stripe.h"
+
+namespace pervma {
+
+namespace {
+
+constexpr uint64_t kHuge = uint64_t{1} << 21;
+
+constexpr uint64_t round_up(uint64_t n, uint64_t to) noexcept { return (n + to - 1) / to * to; }
+
+}  // namespace
+
+std::unique_ptr<FramePool> FramePool::create(PageCount frames) noexcept {
+  if (frames.value == 0 || frames.value > kMaxFrames - 2) return nullptr;
+  const uint64_t limit = frames.value + kZeroFrame.number + 1;
+  const uint64_t metas = round_up(limit * sizeof(FrameMeta), kHuge);
+  const uint64_t data = round_up(limit << kPageShift, kHuge);
+  const uint64_t mapped = metas + data + kHuge;
+  void* mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) return nullptr;
+  auto* base = static_cast<std::byte*>(mapping);
+  // Aligned, so that 512 frames can be one huge page of the host's.
+  const uint64_t skip = round_up(reinterpret_cast<uint64_t>(base), kHuge) -
+                        reinterpret_cast<uint64_t>(base);
+  std::byte* area = base + skip + metas;
+  // A hint: one host fault per 2 MiB where it is followed.
+  (void)::madvise(area, data, MADV_HUGEPAGE);
+  auto* first_meta = reinterpret_cast<FrameMeta*>(base + skip);
+  std::unique_ptr<FramePool> pool(new (std::nothrow) FramePool(base, mapped, area, first_meta,
+                                                               static_cast<uint32_t>(limit)));
+  if (pool == nullptr) ::munmap(mapping, mapped);
+  return pool;
+}
+
+FramePool::FramePool(std::byte* mapping, uint64_t mapped, std::byte* area, FrameMeta* metas,
+                     uint32_t limit) noexcept
+    : mapping_(mapping), mapped_(mapped), area_(area), metas_(metas), limit_(limit),
+      fresh_(kZeroFrame.number + 1) {
+  grace_.pool = this;
+  FrameMeta* zero = new (&metas_[kZeroFrame.number]) FrameMeta;
+  zero->refs.store(1, std::memory_order_relaxed);
+}
+
+FramePool::~FramePool() {
+  while (is_retiring()) rcu_barrier();
+  PERVMA_ASSERT_OP(in_use(FrameUse::page), ==, 0u);   // A page was leaked.
+  PERVMA_ASSERT_OP(in_use(FrameUse::table), ==, 0u);  // A page table was leaked.
+  ::munmap(mapping_, mapped_);
+}
+
+Frame FramePool::alloc(FrameUse use, Fill fill) noexcept {
+  if (budget_.load(std::memory_order_relaxed) >= 0 && !spend_budget()) return {};
+  uint32_t item = take(caches_[current_stripe(kStripes)], use);
+  if (item == 0) item = take_slowly(use);
+  if (item == 0) return {};
+  const Frame frame{item & ~kZeroed};
+  if (fill == Fill::zero && (item & kZeroed) == 0) std::memset(data(frame), 0, kPageSize);
+  PERVMA_DASSERT_OP(meta(frame).refs.load(std::memory_order_relaxed), ==, 0u);
+  // Relaxed: others learn of the frame by the entry or the cache slot that is published later.
+  meta(frame).refs.store(1, std::memory_order_relaxed);
+  return frame;
+}
+
+void FramePool::give_back(Frame frame, FrameUse use, Fill contents) noexcept {
+  PERVMA_DASSERT_OP(meta(frame).refs.load(std::memory_order_relaxed), ==, 1u);
+  meta(frame).refs.store(0, std::memory_order_relaxed);
+  Cache& cache = caches_[current_stripe(kStripes)];
+  SpinGuard guard(cache.lock);
+  if (cache.count == kCached) spill(cache);
+  cache.items[cache.count++] = frame.number | (contents == Fill::zero ? kZeroed : 0);
+  add_used(cache, use, -1);
+}
+
+void FramePool::hold(Frame frame) noexcept {
+  const uint32_t before = meta(frame).refs.fetch_add(1, std::memory_order_relaxed);
+  PERVMA_ASSERT_OP(before, <, uint32_t{1} << 31);  // More sharers than can be counted.
+  PERVMA_DASSERT_OP(before, >, 0u);
+}
+
+void FramePool::drop(Frame frame, FrameGather& gather) noexcept {
+  // Acquire: whoever frees the frame comes after all that the other holders did with it.
+  const uint32_t before =
+      meta(frame).refs.fetch_sub(1, std::memory_order_acq_rel);  // [F2] pairs with [F1] and [F2]
+  PERVMA_ASSERT_OP(before, !=, 0u);
+  if (before != 1) return;
+  chain_up(gather, frame);
+  gather.pages_++;
+}
+
+void FramePool::drop_table(Frame frame, FrameGather& gather) noexcept {
+  PERVMA_DASSERT_OP(meta(frame).refs.load(std::memory_order_relaxed), ==, 1u);
+  meta(frame).refs.store(0, std::memory_order_relaxed);
+  chain_up(gather, frame);
+  gather.tables_++;
+}
+
+void FramePool::chain_up(FrameGather& gather, Frame frame) noexcept {
+  meta(frame).next = gather.head_;
+  if (gather.head_ == 0) gather.tail_ = frame.number;
+  gather.head_ = frame.number;
+}
+
+void FramePool::retire(FrameGather& gather) noexcept {
+  if (gather.empty()) return;
+  {
+    Cache& cache = caches_[current_stripe(kStripes)];
+    SpinGuard guard(cache.lock);
+    if (gather.pages_ != 0) add_used(cache, FrameUse::page, -int64_t{gather.pages_});
+    if (gather.tables_ != 0) add_used(cache, FrameUse::table, -int64_t{gather.tables_});
+  }
+  bool start = false;
+  {
+    SpinGuard guard(retire_lock_);
+    append(retired_, {gather.head_, gather.tail_});
+    if (!grace_runs_) {
+      grace_runs_ = start = true;
+      waiting_ = std::exchange(retired_, Chain{});
+    }
+  }
+  gather.head_ = gather.tail_ = gather.pages_ = gather.tables_ = 0;
+  if (start) urcu_bp_call_rcu(&grace_.head, [](rcu_head* head) { after_grace_period(head); });
+}
+
+void FramePool::after_grace_period(rcu_head* head) noexcept {
+  // Every section that could see the frames has ended; liburcu itself is invisible to TSan.
+  detail::tsan_acquire(detail::tsan_rcu_address());
+  reinterpret_cast<GraceHead*>(head)->pool->reuse_waited();
+}
+
+void FramePool::reuse_waited() noexcept {
+  {
+    SpinGuard guard(free_lock_);
+    append(dirty_, waiting_);
+  }
+  waiting_ = Chain{};
+  bool again = false;
+  {
+    SpinGuard guard(retire_lock_);
+    again = retired_.head != 0;
+    grace_runs_ = again;
+    if (again) waiting_ = std::exchange(retired_, Chain{});
+  }
+  // When it does not go on, the pool may be destroyed from here on.
+  if (again) urcu_bp_call_rcu(&grace_.head, [](rcu_head* h) { after_grace_period(h); });
+}
+
+uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
+  SpinGuard guard(cache.lock);
+  if (cache.count == 0) refill(cache);
+  if (cache.count == 0) return 0;
+  add_used(cache, use, 1);
+  return cache.items[--cache.count];
+}
+
+// Looks into every cache, then waits for frames on their way back. Others may be faster to those, so
+// it gives up only when none was on its way, or after many rounds beside threads that take them all.
+uint32_t FramePool::take_slowly(FrameUse use) noexcept {
+  for (int round = 0; round < kMaxRounds; round++) {
+    // Asked before looking: what comes back in between is found.
+    const bool more_to_come = is_retiring();
+    for (Cache& cache : caches_) {
+      if (const uint32_t item = take(cache, use); item != 0) return item;
+    }
+    if (!more_to_come) break;
+    wait_for_retired();
+  }
+  return 0;
+}
+
+void FramePool::refill(Cache& cache) noexcept {
+  SpinGuard guard(free_lock_);
+  while (cache.count < kBatch) {
+    if (dirty_.head != 0) {
+      cache.items[cache.count++] = pop(dirty_);
+    } else if (clean_.head != 0) {
+      cache.items[cache.count++] = pop(clean_) | kZeroed;
+    } else {
+      break;
+    }
+  }
+  // Downwards, so that frames are handed out in rising order and share the host's huge pages.
+  const uint32_t n = std::min(kBatch - std::min(cache.count, kBatch), limit_ - fresh_);
+  for (uint32_t i = n; i > 0; i--) {
+    const uint32_t number = fresh_ + i - 1;
+    new (&metas_[number]) FrameMeta;
+    cache.items[cache.count++] = number | kZeroed;
+  }
+  fresh_ += n;
+}
+
+void FramePool::spill(Cache& cache) noexcept {
+  SpinGuard guard(free_lock_);
+  for (unsigned i = 0; i < kBatch; i++) {
+    const uint32_t item = cache.items[--cache.count];
+    push((item & kZeroed) != 0 ? clean_ : dirty_, item & ~kZeroed);
+  }
+}
+
+uint32_t FramePool::pop(Chain& chain) noexcept {
+  const uint32_t number = chain.head;
+  chain.head = metas_[number].next;
+  if (chain.head == 0) chain.tail = 0;
+  return number;
+}
+
+void FramePool::push(Chain& chain, uint32_t number) noexcept {
+  metas_[number].next = chain.head;
+  if (chain.head == 0) chain.tail = number;
+  chain.head = number;
+}
+
+// In front: what was used last is most likely still in the CPU's caches.
+void FramePool::append(Chain& chain, Chain more) noexcept {
+  if (more.head == 0) return;
+  metas_[more.tail].next = chain.head;
+  if (chain.head == 0) chain.tail = more.tail;
+  chain.head = more.head;
+}
+
+void FramePool::add_used(Cache& cache, FrameUse use, int64_t n) noexcept {
+  std::atomic<int64_t>& used = cache.used[static_cast<unsigned>(use)];
+  used.store(used.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+
+bool FramePool::is_retiring() noexcept {
+  SpinGuard guard(retire_lock_);
+  return grace_runs_;
+}
+
+void FramePool::wait_for_retired() noexcept {
+  PERVMA_ASSERT(!rcu_is_reading());
+  // The first round ends the grace period that runs, the second the one that it then starts.
+  for (int round = 0; round < 2 && is_retiring(); round++) rcu_barrier();
+}
+
+void FramePool::trim() noexcept {
+  Chain taken;
+  {
+    SpinGuard guard(free_lock_);
+    taken = std::exchange(dirty_, Chain{});
+  }
+  uint64_t count = 0;
+  for (uint32_t n = taken.head; n != 0; n = metas_[n].next) count++;
+  if (count == 0) return;
+  const std::unique_ptr<uint32_t[]> numbers(new (std::nothrow) uint32_t[count]);
+  if (numbers == nullptr) {
+    SpinGuard guard(free_lock_);
+    append(dirty_, taken);
+    return;
+  }
+  uint64_t filled = 0;
+  for (uint32_t n = taken.head; n != 0; n = metas_[n].next) numbers[filled++] = n;
+  std::sort(numbers.get(), numbers.get() + count);
+  Chain clean;
+  Chain refused;
+  for (uint64_t i = 0; i < count;) {
+    uint64_t end = i + 1;
+    while (end < count && numbers[end] == numbers[end - 1] + 1) end++;
+    const int failed = ::madvise(data(Frame{numbers[i]}), (end - i) << kPageShift, MADV_DONTNEED);
+    for (; i < end; i++) push(failed == 0 ? clean : refused, numbers[i]);
+  }
+  SpinGuard guard(free_lock_);
+  append(clean_, clean);
+  append(dirty_, refused);
+}
+
+uint64_t FramePool::in_use(FrameUse use) const noexcept {
+  int64_t sum = 0;
+  for (const Cache& cache : caches_) {
+    sum += cache.used[static_cast<unsigned>(use)].load(std::memory_order_relaxed);
+  }
+  return sum < 0 ? 0 : static_cast<uint64_t>(sum);
+}
+
+void FramePool::fail_after(uint64_t n) noexcept {
+  budget_.store(static_cast<int64_t>(n), std::memory_order_relaxed);
+}
+void FramePool::fail_never() noexcept { budget_.store(-1, std::memory_order_relaxed); }
+
+bool FramePool::spend_budget() noexcept {
+  int64_t left = budget_.load(std::memory_order_relaxed);
+  while (left > 0) {
+    if (budget_.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return true;
+  }
+  return left < 0;
+}
+
+}  // namespace pervma

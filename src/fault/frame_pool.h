@@ -1,0 +1,146 @@
+// frame_pool.h: the engine's memory for pages and page tables: one reserved area, cut into frames.
+//
+// A frame is handed out with one reference. When the last is dropped it goes into a FrameGather,
+// then through retire(): it is used again only after an RCU grace period, because a load or a store
+// may still be looking at it through an entry that is gone. Freeing never allocates and never fails.
+//
+// Each CPU has a small cache of free frames under a lock of its own; caches fill from a common list.
+// At most one grace period runs at a time, over everything that was retired before it began.
+// Lock order: cache > common list; retire list alone. All are held for a few instructions.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "fault/frame.h"
+#include "pervma/address.h"
+#include "sync/annotations.h"
+#include "sync/assert.h"
+#include "sync/cpu.h"
+#include "sync/rcu.h"
+
+namespace pervma {
+
+enum class Fill : uint8_t { zero, none };
+
+class FramePool {
+ public:
+  static constexpr uint64_t kMaxFrames = (uint64_t{1} << 31) - 1;
+
+  // Null when the process has no room for the area, or the number of frames is 0 or above kMaxFrames.
+  static std::unique_ptr<FramePool> create(PageCount frames) noexcept;
+  // Waits for the last grace period. Asserts that every frame came back.
+  ~FramePool();
+  FramePool(const FramePool&) = delete;
+  FramePool& operator=(const FramePool&) = delete;
+
+  // A frame with one reference, or none when there is none left. Where only frames that wait for
+  // their grace period are left, waits for it: hold no spin lock, and be in no RCU read section.
+  // About 10 ns, and the zeroing.
+  [[nodiscard]] Frame alloc(FrameUse use, Fill fill) noexcept;
+  // Takes back a frame from alloc() that nobody else ever saw: no grace period.
+  void give_back(Frame frame, FrameUse use, Fill contents) noexcept;
+
+  // One more reference, for a holder of one (or of a lock that keeps one).
+  void hold(Frame frame) noexcept;
+  // Gives a reference up; the frame goes into `gather` when it was the last.
+  void drop(Frame frame, FrameGather& gather) noexcept;
+  // A page table's frame, which has its only reference.
+  void drop_table(Frame frame, FrameGather& gather) noexcept;
+  // Frees what was gathered, after a grace period. Never fails, never waits.
+  void retire(FrameGather& gather) noexcept;
+  // Whether the caller's reference is the only one: then nobody can take another but through it.
+  [[nodiscard]] bool is_sole(Frame frame) const noexcept {
+    return meta(frame).refs.load(std::memory_order_acquire) == 1;  // [F1] pairs with [F2]
+  }
+
+  std::byte* data(Frame frame) const noexcept {
+    PERVMA_DASSERT(frame.number < limit_);
+    return area_ + (uint64_t{frame.number} << kPageShift);
+  }
+  std::span<std::byte, kPageSize> bytes(Frame frame) const noexcept {
+    return std::span<std::byte, kPageSize>(data(frame), kPageSize);
+  }
+  FrameMeta& meta(Frame frame) const noexcept {
+    PERVMA_DASSERT(frame.number < limit_);
+    return metas_[frame.number];
+  }
+
+  // Waits until what was retired before the call is free. Not inside an RCU read section.
+  void wait_for_retired() noexcept;
+  // Gives the memory of free frames back to the system.
+  void trim() noexcept;
+
+  // Frames in use now; exact when nothing runs beside.
+  [[nodiscard]] uint64_t in_use(FrameUse use) const noexcept;
+
+  // For tests: after `n` more frames alloc() fails, until fail_never().
+  void fail_after(uint64_t n) noexcept;
+  void fail_never() noexcept;
+
+ private:
+  static constexpr unsigned kStripes = 16;
+  static constexpr unsigned kCached = 60;  // A cache is four lines of frame numbers.
+  static constexpr unsigned kBatch = 30;   // Moved between a cache and the common list at once.
+  static constexpr int kMaxRounds = 64;    // of waiting for frames that others then take
+  static constexpr uint32_t kZeroed = uint32_t{1} << 31;  // In a cached number: needs no zeroing.
+
+  struct Chain {
+    uint32_t head = 0;
+    uint32_t tail = 0;
+  };
+  struct alignas(kCacheLine) Cache {
+    SpinLock lock;
+    uint32_t count PERVMA_GUARDED_BY(lock) = 0;
+    // Taken minus given here; a sum over all caches is the number in use. Written under the lock.
+    std::atomic<int64_t> used[2]{};
+    std::array<uint32_t, kCached> items PERVMA_GUARDED_BY(lock){};
+  };
+
+  FramePool(std::byte* mapping, uint64_t mapped, std::byte* area, FrameMeta* metas,
+            uint32_t limit) noexcept;
+
+  uint32_t take(Cache& cache, FrameUse use) noexcept;
+  uint32_t take_slowly(FrameUse use) noexcept;
+  void refill(Cache& cache) noexcept PERVMA_REQUIRES(cache.lock);
+  void spill(Cache& cache) noexcept PERVMA_REQUIRES(cache.lock);
+  uint32_t pop(Chain& chain) noexcept PERVMA_REQUIRES(free_lock_);
+  void push(Chain& chain, uint32_t number) noexcept;
+  void append(Chain& chain, Chain more) noexcept;
+  void chain_up(FrameGather& gather, Frame frame) noexcept;
+  static void add_used(Cache& cache, FrameUse use, int64_t n) noexcept PERVMA_REQUIRES(cache.lock);
+  bool spend_budget() noexcept;
+  bool is_retiring() noexcept;
+  static void after_grace_period(rcu_head* head) noexcept;
+  void reuse_waited() noexcept;
+
+  std::byte* const mapping_;
+  const uint64_t mapped_;
+  std::byte* const area_;
+  FrameMeta* const metas_;
+  const uint32_t limit_;  // frame numbers are below it
+
+  std::array<Cache, kStripes> caches_;
+
+  alignas(kCacheLine) SpinLock free_lock_;
+  Chain dirty_ PERVMA_GUARDED_BY(free_lock_);  // free, with what their last user left in them
+  Chain clean_ PERVMA_GUARDED_BY(free_lock_);  // free, given back to the system: zero when touched
+  uint32_t fresh_ PERVMA_GUARDED_BY(free_lock_);  // from here on never handed out: zero
+
+  alignas(kCacheLine) SpinLock retire_lock_;
+  Chain retired_ PERVMA_GUARDED_BY(retire_lock_);  // waits for the next grace period to begin
+  bool grace_runs_ PERVMA_GUARDED_BY(retire_lock_) = false;
+  Chain waiting_;  // in the running grace period; its owner is whoever started that, then the callback
+  struct GraceHead {
+    rcu_head head;
+    FramePool* pool;
+  } grace_;
+
+  std::atomic<int64_t> budget_{-1};  // frames that may still be had; negative: any number
+};
+
+}  // namespace pervma

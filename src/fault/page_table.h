@@ -1,0 +1,152 @@
+// page_table.h: the four-level page table of one space: tables of 512 entries, 48-bit addresses.
+//
+// Entries are atomics. Who may do what:
+//
+//   find()       anyone inside an RCU read section, or with a lock that keeps the VMA. Lock-free
+//   ensure()     with a lock that keeps the VMA (read suffices): upper entries are set by exchange
+//   leaf entry   changed under the lock of its table only; read by anyone
+//   free_range() no VMA reaches into the limits; unlocked walkers may still be inside: RCU
+//
+// A load reads the entry, copies, and reads the entry again: a frame that left the entry in between
+// may belong to somebody else by then. A store holds the table's lock, so that a right that was
+// taken away is gone when its taker returns. Lock order: a leaf's lock is innermost.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "fault/frame_pool.h"
+#include "fault/page_entry.h"
+#include "pervma/address.h"
+
+namespace pervma {
+
+// One entry of a leaf table, with the lock that guards it. Empty when there is no table.
+class LeafSlot {
+ public:
+  LeafSlot() noexcept = default;
+  LeafSlot(std::atomic<uint64_t>* slot, SpinLock* lock) noexcept : slot_(slot), lock_(lock) {}
+
+  explicit operator bool() const noexcept { return slot_ != nullptr; }
+  SpinLock& lock() const noexcept PERVMA_RETURN_CAPABILITY(lock_) { return *lock_; }
+
+  PageEntry load() const noexcept {
+    return PageEntry::from_bits(slot_->load(std::memory_order_acquire));  // [P4] pairs with [P5]
+  }
+  // Unordered: under the lock, or to compare.
+  PageEntry peek() const noexcept {
+    return PageEntry::from_bits(slot_->load(std::memory_order_relaxed));
+  }
+  // Publishes the frame's contents with the entry.
+  void set(PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
+    slot_->store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+  }
+  // The same in a table that nobody else can reach yet.
+  void init(PageEntry entry) const noexcept {
+    slot_->store(entry.bits(), std::memory_order_relaxed);
+  }
+  // The entry `n` further in the same table.
+  LeafSlot ahead(unsigned n) const noexcept { return {slot_ + n, lock_}; }
+  // Takes the lock and sets the entry if it still is what was seen.
+  [[nodiscard]] bool replace(PageEntry seen, PageEntry entry) const noexcept {
+    SpinGuard guard(lock());
+    if (peek() != seen) return false;
+    set(entry);
+    return true;
+  }
+
+ private:
+  std::atomic<uint64_t>* slot_ = nullptr;
+  SpinLock* lock_ = nullptr;
+};
+
+// The part of one leaf table that an operation is about.
+struct LeafSpan {
+  std::atomic<uint64_t>* slots;
+  SpinLock* lock;
+  unsigned first;  // index of the first entry, and
+  unsigned last;   // one beyond the last
+  Address start;   // what the first entry maps
+
+  LeafSlot at(unsigned index) const noexcept { return {slots + index, lock}; }
+  PageEntry peek(unsigned index) const noexcept { return at(index).peek(); }
+  void set(unsigned index, PageEntry entry) const noexcept PERVMA_REQUIRES(lock) {
+    slots[index].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+  }
+};
+
+class PageTable {
+ public:
+  static constexpr unsigned kIndexBits = 9;
+  static constexpr unsigned kEntries = 1u << kIndexBits;
+  static constexpr unsigned kTopLevel = 3;  // level 0 is a leaf
+  static constexpr Address kEnd{uint64_t{1} << 48};
+
+  // Takes over the root, a zeroed table frame.
+  PageTable(FramePool& frames, Frame root) noexcept : frames_(frames), root_(root) {}
+  // Gives all tables back. Asserts, in debug, that no entry is left.
+  ~PageTable();
+  PageTable(const PageTable&) = delete;
+  PageTable& operator=(const PageTable&) = delete;
+
+  // The entry for the address, or nothing when no table is there or the address is beyond kEnd.
+  [[nodiscard]] LeafSlot find(Address) const noexcept;
+  // The same, making the tables that lack. Nothing: no memory.
+  [[nodiscard]] LeafSlot ensure(Address) noexcept;
+
+  // Calls visit(const LeafSpan&) for every leaf table that meets the range, lowest first.
+  template <class Visit>
+  void for_each_leaf(Range range, Visit&& visit) const noexcept {
+    range = range.intersection({Address{0}, kEnd});
+    if (!range.empty()) walk(root_, kTopLevel, Address{0}, range, visit);
+  }
+
+  // Frees the tables that lie wholly in `limits` and meet `span`.
+  void free_range(Range span, Range limits, FrameGather& gather) noexcept;
+
+ private:
+  using Slot = std::atomic<uint64_t>;
+
+  static constexpr unsigned shift(unsigned level) noexcept {
+    return kPageShift + kIndexBits * level;
+  }
+  static constexpr unsigned index_at(Address a, unsigned level) noexcept {
+    return static_cast<unsigned>(a.value >> shift(level)) & (kEntries - 1);
+  }
+  Slot* slots(Frame table) const noexcept { return reinterpret_cast<Slot*>(frames_.data(table)); }
+  static PageEntry descend(const Slot& slot) noexcept {
+    return PageEntry::from_bits(slot.load(std::memory_order_acquire));  // [P6] pairs with [P7]
+  }
+  LeafSlot leaf_slot(Frame leaf, Address a) const noexcept {
+    return {slots(leaf) + index_at(a, 0), &frames_.meta(leaf).lock};
+  }
+
+  PageEntry make_table(Slot& slot) noexcept;
+  void free_below(Frame table, unsigned level, Address base, Range span, Range limits,
+                  FrameGather& gather) noexcept;
+  void free_subtree(Frame table, unsigned level, FrameGather& gather) noexcept;
+
+  template <class Visit>
+  void walk(Frame table, unsigned level, Address base, Range range, Visit& visit) const noexcept {
+    const Address last{range.end.value - 1};
+    const uint64_t covered = uint64_t{kEntries} << shift(level);
+    const unsigned first = range.start > base ? index_at(range.start, level) : 0;
+    const unsigned end = last.value - base.value < covered ? index_at(last, level) + 1 : kEntries;
+    if (level == 0) {
+      visit(LeafSpan{slots(table), &frames_.meta(table).lock, first, end,
+                     base + (uint64_t{first} << shift(0))});
+      return;
+    }
+    for (unsigned i = first; i < end; i++) {
+      const PageEntry entry = descend(slots(table)[i]);
+      if (entry.is_present()) {
+        walk(entry.frame(), level - 1, base + (uint64_t{i} << shift(level)), range, visit);
+      }
+    }
+  }
+
+  FramePool& frames_;
+  const Frame root_;
+};
+
+}  // namespace pervma

@@ -1,0 +1,95 @@
+// paged_address_space.h: an address space with pages: the map of src/vm over a software MMU, the
+// fault path between them, and access to data.
+//
+// A fault is served in two steps. First under the read lock of its VMA alone, found without the mmap
+// lock. What cannot be done so, or met a writer, releases the VMA lock and is served again under the
+// mmap lock for read. Only the second step waits.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "fault/fault_counts.h"
+#include "fault/soft_engine.h"
+#include "fault/soft_mmu.h"
+#include "vm/address_space.h"
+
+namespace pervma {
+
+extern template class BasicAddressSpace<MmapLockDesign>;
+extern template class BasicAddressSpace<RefcountLock>;
+
+// A base, so that the MMU is made before the map that refers to it, and destroyed after it.
+class MmuHolder {
+ protected:
+  MmuHolder(SoftEngine& engine, Frame root) noexcept
+      : engine_(engine), soft_mmu_(engine.frames(), engine.caches(), root) {
+    engine_.space_begins();
+  }
+  ~MmuHolder() { engine_.space_ends(); }
+
+  SoftEngine& engine_;
+  SoftMmu soft_mmu_;
+};
+
+template <VmaLockDesign L>
+class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
+ public:
+  using Base = BasicAddressSpace<L>;
+  using VmaT = typename Base::VmaT;
+
+  // Null: no memory.
+  static std::unique_ptr<PagedAddressSpace> create(SoftEngine&, const SpaceOptions&) noexcept;
+  ~PagedAddressSpace() override { this->exit(); }
+
+  // A child with a copy of this space's map and pages.
+  Result<std::unique_ptr<AddressSpace>> fork(const std::stop_token&) noexcept;
+  bool belongs_to(const SoftEngine& engine) const noexcept { return &engine_ == &engine; }
+
+  FaultOutcome handle_fault(Address, Access, FaultOrigin, const std::stop_token&) override;
+  FaultOutcome load(Address, std::span<std::byte> to) override;
+  FaultOutcome store(Address, std::span<const std::byte> from) override;
+  Result<void> copy_out(Address, std::span<std::byte> to) override;
+  Result<void> copy_in(Address, std::span<const std::byte> from) override;
+  FaultCounters fault_counters() const noexcept override { return counts_.sum(); }
+
+  const SoftMmu& mmu() const noexcept { return soft_mmu_; }
+
+ private:
+  using Event = FaultCounts::Event;
+  using Lookup = typename Base::Lookup;
+
+  // What the first step leaves to the second.
+  struct FirstStep {
+    std::optional<FaultOutcome> outcome;  // nothing is left
+    FaultHold next = FaultHold::mmap_lock;
+  };
+  // Ends the read of a VMA once, on every path out of its scope.
+  class VmaHold {
+   public:
+    explicit VmaHold(const Lookup& found) noexcept : found_(found) {}
+    ~VmaHold() { Base::end_read(*found_.vma, found_.token); }
+    VmaHold(const VmaHold&) = delete;
+    VmaHold& operator=(const VmaHold&) = delete;
+
+   private:
+    const Lookup& found_;
+  };
+
+  PagedAddressSpace(SoftEngine& engine, Frame root, const SpaceOptions& options) noexcept
+      : MmuHolder(engine, root), Base(engine.vm(), soft_mmu_, options), options_(options) {}
+
+  FirstStep fault_under_vma_lock(Address, Access) noexcept;
+  FaultStep serve_under_vma_lock(VmaT&, Address, Access) noexcept;
+  FaultOutcome fault_under_mmap_lock(Address, Access, FaultHold, const std::stop_token&) noexcept;
+  FaultStep serve_under_mmap_lock(VmaT&, Address, Access, FaultHold) noexcept;
+
+  template <class Byte, class Touch>
+  FaultOutcome for_each_page(Address, std::span<Byte>, Access, FaultOrigin, Touch) noexcept;
+
+  const SpaceOptions options_;
+  FaultCounts counts_;
+};
+
+}  // namespace pervma

@@ -1,0 +1,49 @@
+// paged_address_space_impl.h: all of PagedAddressSpace, for the .cpp files that instantiate it.
+#pragma once
+
+#include <new>
+
+#include "fault/data_access.h"
+#include "fault/fault_path.h"
+
+namespace pervma {
+
+template <VmaLockDesign L>
+std::unique_ptr<PagedAddressSpace<L>> PagedAddressSpace<L>::create(
+    SoftEngine& engine, const SpaceOptions& options) noexcept {
+  const Frame root = engine.frames().alloc(FrameUse::table, Fill::zero);
+  if (!root) return nullptr;
+  auto* space = new (std::nothrow) PagedAddressSpace(engine, root, options);
+  if (space == nullptr) engine.frames().give_back(root, FrameUse::table, Fill::zero);
+  return std::unique_ptr<PagedAddressSpace>(space);
+}
+
+template <VmaLockDesign L>
+Result<std::unique_ptr<AddressSpace>> PagedAddressSpace<L>::fork(
+    const std::stop_token& stop) noexcept {
+  std::unique_ptr<PagedAddressSpace> child = create(engine_, options_);
+  if (child == nullptr) return std::unexpected(Error::nomem);
+  // A child that came out half built is emptied by its destructor, before anyone saw it.
+  if (const Result<void> copied = child->copy_from(*this, stop); !copied) {
+    return std::unexpected(copied.error());
+  }
+  return child;
+}
+
+template <VmaLockDesign L>
+Result<std::unique_ptr<AddressSpace>> make_space(SoftEngine& engine,
+                                                 const SpaceOptions& options) noexcept {
+  std::unique_ptr<PagedAddressSpace<L>> space = PagedAddressSpace<L>::create(engine, options);
+  if (space == nullptr) return std::unexpected(Error::nomem);
+  return space;
+}
+
+template <VmaLockDesign L>
+Result<std::unique_ptr<AddressSpace>> fork_space(SoftEngine& engine, AddressSpace& parent,
+                                                 const std::stop_token& stop) noexcept {
+  auto& space = static_cast<PagedAddressSpace<L>&>(parent);
+  if (!space.belongs_to(engine)) return std::unexpected(Error::inval);
+  return space.fork(stop);
+}
+
+}  // namespace pervma

@@ -1,0 +1,57 @@
+// serve.cpp: which kind of fault it is.
+#include "fault/soft_mmu.h"
+#include "sync/assert.h"
+
+namespace pervma {
+
+FaultStep SoftMmu::serve(const FaultRequest& fault) noexcept {
+  const LeafSlot slot = tables_.ensure(fault.address);
+  if (!slot) return FaultStep::out_of_memory;
+  for (;;) {
+    const PageEntry seen = slot.load();
+    Step step;
+    if (seen.is_present()) {
+      step = serve_present(fault, slot, seen);
+    } else if (seen.is_guard()) {
+      step = FaultStep::map_error;
+    } else if (fault.vma.is_anonymous()) {
+      step = serve_anonymous(fault, slot);
+    } else {
+      step = serve_file(fault, slot);
+    }
+    if (step) return *step;
+  }
+}
+
+// A page is there, but perhaps without the right: rights that an mprotect gave come here, the right
+// to write a private page comes by copying it, and often another thread was just faster.
+SoftMmu::Step SoftMmu::serve_present(const FaultRequest& fault, LeafSlot slot,
+                                     PageEntry seen) noexcept {
+  const Right rights = rights_of(fault.vma.flags());
+  const bool writes = fault.access == Access::write;
+  if (writes && !seen.allows(Right::write) && !fault.vma.is_shared()) {
+    return copy_on_write(fault, slot, seen);
+  }
+  const PageEntry wanted = seen.with_rights(writes ? rights : without_write(rights));
+  if (wanted == seen) return FaultStep::resolved;
+  // The object may want to know of the first write to its page.
+  if (writes && fault.hold == FaultHold::vma_lock && !may_ask_under_vma_lock(fault.vma)) {
+    return FaultStep::needs_mmap_lock;
+  }
+  if (!slot.replace(seen, wanted)) return {};
+  return FaultStep::resolved;
+}
+
+// Puts a page of its own in place of what was seen there.
+SoftMmu::Step SoftMmu::install_private(const FaultRequest& fault, LeafSlot slot, PageEntry seen,
+                                       Frame made) noexcept {
+  PERVMA_DASSERT(fault.access == Access::write && fault.vma.anon_vma() != nullptr);
+  const Right rights = rights_of(fault.vma.flags());
+  if (slot.replace(seen, PageEntry::page(made, PageKind::anon, rights))) {
+    return FaultStep::resolved;
+  }
+  frames_.give_back(made, FrameUse::page, Fill::none);
+  return {};
+}
+
+}  // namespace pervma

@@ -1,0 +1,53 @@
+#include "fault/soft_engine.h"
+
+#include <new>
+
+#include "fault/page_table.h"
+#include "sync/rcu.h"
+
+namespace pervma {
+
+Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
+  std::unique_ptr<FramePool> frames = FramePool::create(options.frames);
+  if (frames == nullptr) return std::unexpected(Error::nomem);
+  std::unique_ptr<Engine> engine(new (std::nothrow) SoftEngine(std::move(frames)));
+  if (engine == nullptr) return std::unexpected(Error::nomem);
+  return engine;
+}
+
+SoftEngine::~SoftEngine() {
+  PERVMA_ASSERT_OP(spaces_.load(std::memory_order_relaxed), ==, 0u);  // A space outlives its engine.
+  PERVMA_ASSERT_OP(caches_.live(), ==, 0u);  // A FileRef outlives its engine.
+}
+
+Result<std::unique_ptr<AddressSpace>> SoftEngine::create_space(const SpaceOptions& options) {
+  if (options.top > PageTable::kEnd) return std::unexpected(Error::inval);
+  switch (options.design) {
+    case Design::mmap_lock: return make_space<MmapLockDesign>(*this, options);
+    case Design::refcount: return make_space<RefcountLock>(*this, options);
+  }
+  return std::unexpected(Error::inval);
+}
+
+Result<std::unique_ptr<AddressSpace>> SoftEngine::fork(AddressSpace& parent,
+                                                       const std::stop_token& stop) {
+  switch (parent.design()) {
+    case Design::mmap_lock: return fork_space<MmapLockDesign>(*this, parent, stop);
+    case Design::refcount: return fork_space<RefcountLock>(*this, parent, stop);
+  }
+  return std::unexpected(Error::inval);
+}
+
+Result<FileRef> SoftEngine::open(std::shared_ptr<BackingObject> object, FileMode mode) {
+  return caches_.open(std::move(object), mode);
+}
+
+PageCount SoftEngine::frames_used() const noexcept { return {frames_->in_use(FrameUse::page)}; }
+
+void SoftEngine::quiesce() noexcept {
+  rcu_barrier();
+  frames_->wait_for_retired();
+  frames_->trim();
+}
+
+}  // namespace pervma

@@ -1,0 +1,144 @@
+// soft_mmu.cpp: what mapping operations do to pages, and data access. Faults: serve.cpp and the files it names.
+#include "fault/soft_mmu.h"
+
+#include <algorithm>
+
+#include "fault/frame_bytes.h"
+#include "sync/rcu.h"
+
+namespace pervma {
+
+SoftMmu::Reach SoftMmu::load(Address a, std::span<std::byte> to) const noexcept {
+  const RcuReader rcu;
+  const LeafSlot slot = tables_.find(a);
+  if (!slot) return Reach::faults;
+  for (;;) {
+    const PageEntry entry = slot.load();
+    if (!entry.allows(Right::user)) return Reach::faults;
+    load_from_frame(to, frames_.data(entry.frame()) + a.offset_in_page());
+    // The copy is good if the frame was here all the time; it may have become another's otherwise.
+    std::atomic_thread_fence(std::memory_order_acquire);  // [P8] pairs with [P9]
+    const PageEntry now = slot.peek();
+    if (now.allows(Right::user) && now.frame() == entry.frame()) return Reach::done;
+  }
+}
+
+SoftMmu::Reach SoftMmu::store(Address a, std::span<const std::byte> from) noexcept {
+  const RcuReader rcu;
+  const LeafSlot slot = tables_.find(a);
+  if (!slot || !slot.peek().allows(Right::write)) return Reach::faults;
+  const SpinGuard guard(slot.lock());
+  const PageEntry entry = slot.peek();
+  if (!entry.allows(Right::write)) return Reach::faults;
+  // Whoever loads these bytes through an older entry of the frame also sees that it is gone.
+  std::atomic_thread_fence(std::memory_order_release);  // [P9] pairs with [P8]
+  store_to_frame(frames_.data(entry.frame()) + a.offset_in_page(), from);
+  return Reach::done;
+}
+
+PageEntry SoftMmu::entry_at(Address a) const noexcept {
+  const RcuReader rcu;
+  const LeafSlot slot = tables_.find(a);
+  return slot ? slot.load() : PageEntry{};
+}
+
+void SoftMmu::zap(Range range) noexcept {
+  FrameGather gather;
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (entry.is_none()) continue;
+      leaf.set(i, PageEntry{});
+      if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
+    }
+  });
+  frames_.retire(gather);
+}
+
+void SoftMmu::free_tables(Range span, Range limits) noexcept {
+  FrameGather gather;
+  tables_.free_range(span, limits, gather);
+  frames_.retire(gather);
+}
+
+void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
+  const Right most = rights_of(flags);
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (entry.is_present() && !includes(most, entry.rights())) {
+        leaf.set(i, entry.limited_to(most));
+      }
+    }
+  });
+}
+
+Result<void> SoftMmu::move(Range from, Address to) noexcept {
+  PERVMA_ASSERT(!from.intersects(Range{to, to + from.bytes()}));
+  Result<void> result;
+  tables_.for_each_leaf(from, [&](const LeafSpan& leaf) {
+    for (unsigned i = leaf.first; i < leaf.last && result; i++) {
+      const LeafSlot old = leaf.at(i);
+      if (old.peek().is_none()) continue;
+      const Address place = to + ((leaf.start - from.start) + (uint64_t{i - leaf.first} << kPageShift));
+      const LeafSlot slot = tables_.ensure(place);
+      if (!slot) {
+        result = std::unexpected(Error::nomem);
+        return;
+      }
+      // In neither place for a moment: who comes then faults, and waits for the mmap lock.
+      PageEntry entry;
+      {
+        const SpinGuard guard(old.lock());
+        entry = old.peek();
+        old.set(PageEntry{});
+      }
+      const bool moved = slot.replace(PageEntry{}, entry);
+      PERVMA_ASSERT(moved);  // The destination was not empty.
+    }
+  });
+  return result;
+}
+
+Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
+  // Shared pages and pages that were only read come back by faults: nothing of them can be lost.
+  if (vma.is_shared() || vma.anon_vma() == nullptr) return {};
+  auto& mmu = static_cast<SoftMmu&>(child);
+  Result<void> result;
+  tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
+    if (result) result = copy_leaf(mmu, leaf);
+  });
+  return result;
+}
+
+Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
+  const auto is_copied = [](PageEntry e) {
+    return e.is_guard() || (e.has_counted_frame() && e.is_anon());
+  };
+  unsigned first = leaf.first;
+  while (first < leaf.last && !is_copied(leaf.peek(first))) first++;
+  if (first == leaf.last) return {};
+  // Before the lock: allocation may wait. The child's leaf is seen by nobody yet, and needs none.
+  const Address start = leaf.start + (uint64_t{first - leaf.first} << kPageShift);
+  const LeafSlot copy = child.tables_.ensure(start);
+  if (!copy) return std::unexpected(Error::nomem);
+  const SpinGuard guard(*leaf.lock);
+  for (unsigned i = first; i < leaf.last; i++) {
+    const PageEntry entry = leaf.peek(i);
+    if (!is_copied(entry)) continue;
+    const PageEntry shared = entry.limited_to(without_write(entry.rights()));
+    if (shared != entry) leaf.set(i, shared);
+    if (shared.is_present()) frames_.hold(shared.frame());
+    PERVMA_DASSERT(copy.ahead(i - first).peek().is_none());
+    copy.ahead(i - first).init(shared);
+  }
+  return {};
+}
+
+Result<FileRef> SoftMmu::create_shared_memory(uint64_t bytes) noexcept {
+  return caches_.create_shared_memory(bytes);
+}
+
+}  // namespace pervma

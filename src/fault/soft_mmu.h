@@ -1,0 +1,96 @@
+// soft_mmu.h: the MMU in software: page tables over frames of the engine's pool. One per space.
+//
+// It knows nothing of locks on VMAs: whoever calls serve() keeps the VMA by its read lock or by the
+// mmap lock, and says which, because some faults may be served under the mmap lock only. One source
+// file per kind of fault: anon_fault.cpp, file_fault.cpp, copy_on_write.cpp, chosen by serve.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "fault/page_caches.h"
+#include "fault/page_table.h"
+#include "pervma/fault.h"
+#include "vm/mmu.h"
+
+namespace pervma {
+
+// What the server of a fault holds, and so what it may do.
+enum class FaultHold : uint8_t {
+  vma_lock,            // only what is known to be safe under it, and nothing that waits
+  mmap_lock,           // anything that does not wait
+  mmap_lock_may_wait,  // anything: the page was waited for once already, and is likely there
+};
+
+enum class FaultStep : uint8_t {
+  resolved,
+  map_error,     // a guard page
+  access_error,  // the VMA does not allow it: said by serve()'s callers, who know its lock
+  bus_error,     // beyond the end of the file, or unreadable
+  out_of_memory,
+  // Not decided yet:
+  needs_anon_vma,   // give the VMA one, then serve again
+  needs_mmap_lock,  // not to be served under the VMA lock
+  must_wait,        // release all locks, bring the page in, then serve under the mmap lock
+};
+
+constexpr bool is_decided(FaultStep step) noexcept { return step < FaultStep::needs_anon_vma; }
+
+// A fault that the VMA's flags allow. The VMA is kept by the caller's lock.
+struct FaultRequest {
+  const VmaFields& vma;
+  Address address;
+  Access access;
+  FaultHold hold;
+};
+
+class SoftMmu final : public Mmu {
+ public:
+  // Takes over the root table, a zeroed table frame of the pool.
+  SoftMmu(FramePool& frames, PageCaches& caches, Frame root) noexcept
+      : frames_(frames), caches_(caches), tables_(frames, root) {}
+
+  // --- faults and data ---------------------------------------------------------------------------
+
+  // Makes the access possible, or says what stands in the way. In no RCU read section: it may wait
+  // for a grace period when frames run out. About 20 ns when the page is there, else the page's cost.
+  [[nodiscard]] FaultStep serve(const FaultRequest& fault) noexcept;
+  enum class Reach : uint8_t { done, faults };
+  // Bytes of one page, as a processor's loads. Lock-free; `faults` when the entry does not allow it.
+  [[nodiscard]] Reach load(Address, std::span<std::byte> to) const noexcept;
+  // The same for stores; takes the lock of the page's table.
+  [[nodiscard]] Reach store(Address, std::span<const std::byte> from) noexcept;
+
+  // --- mapping operations ------------------------------------------------------------------------
+
+  void zap(Range) noexcept override;
+  void free_tables(Range span, Range limits) noexcept override;
+  void protect(Range, VmaFlags flags) noexcept override;
+  Result<void> move(Range from, Address to) noexcept override;
+  Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept override;
+  Result<FileRef> create_shared_memory(uint64_t bytes) noexcept override;
+
+  // A moment's entry; for tests and statistics.
+  [[nodiscard]] PageEntry entry_at(Address) const noexcept;
+
+ private:
+  // Empty: somebody else changed the entry meanwhile, look at it again.
+  using Step = std::optional<FaultStep>;
+
+  // Whether the VMA's object may be called, and its pages handed out, under the VMA lock.
+  static bool may_ask_under_vma_lock(const VmaFields& vma) noexcept;
+  Step serve_present(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // serve.cpp
+  Step serve_anonymous(const FaultRequest&, LeafSlot) noexcept;                // anon_fault.cpp
+  Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
+  Step copy_on_write(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // copy_on_write.cpp
+  Step install_private(const FaultRequest&, LeafSlot, PageEntry seen, Frame made) noexcept;
+  Result<void> copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept;
+
+  FramePool& frames_;
+  PageCaches& caches_;
+  PageTable tables_;
+};
+
+}  // namespace pervma

@@ -1,0 +1,65 @@
+// lock_tracker.h: which locks this thread holds, so that debug builds can assert exactly and abort on
+// a forbidden order. Empty in release.
+//
+// A count cannot prove that this thread holds a VMA's read lock (others raise it too); the tracker
+// can. VMA write locks need no entry: a mark equal to the sequence of an mmap lock that this thread
+// holds for write is exact. Locks are released by the thread that took them.
+//
+// Forbidden, because the wait can close a circle: waiting for an mmap lock, or draining the readers
+// of a VMA, while holding any VMA's read lock; taking an mmap lock that this thread already holds.
+#pragma once
+
+#include <cstdint>
+
+#include "sync/assert.h"
+
+namespace pervma {
+
+class LockTracker {
+ public:
+  enum class Kind : uint8_t { mmap_read, mmap_write, vma_read };
+
+  static void acquired(Kind kind, const void* lock) noexcept {
+    if constexpr (kDebugChecks) push(kind, lock);
+  }
+  // Aborts when this thread does not hold it.
+  static void released(Kind kind, const void* lock) noexcept {
+    if constexpr (kDebugChecks) pop(kind, lock);
+  }
+  static void downgraded(const void* lock) noexcept {
+    if constexpr (kDebugChecks) replace(lock);
+  }
+  // Before a wait for an mmap lock: aborts when the order is forbidden.
+  static void about_to_wait_for_mmap_lock(const void* lock) noexcept {
+    if constexpr (kDebugChecks) check_mmap_wait(lock);
+  }
+  // Before a VMA's readers are drained.
+  static void about_to_drain_vma(const void* lock) noexcept {
+    if constexpr (kDebugChecks) check_drain(lock);
+  }
+  static void assert_held(Kind kind, const void* lock) noexcept {
+    if constexpr (kDebugChecks) check_held(kind, lock);
+  }
+  // Always true in release: what is not tracked cannot be denied.
+  [[nodiscard]] static bool may_hold(Kind kind, const void* lock) noexcept {
+    if constexpr (kDebugChecks) {
+      return holds(kind, lock);
+    } else {
+      return true;
+    }
+  }
+
+  // The number of locks of a kind that this thread holds; 0 in release.
+  [[nodiscard]] static uint32_t count(Kind kind) noexcept;
+
+ private:
+  static void push(Kind kind, const void* lock) noexcept;
+  static void pop(Kind kind, const void* lock) noexcept;
+  static void replace(const void* lock) noexcept;
+  static bool holds(Kind kind, const void* lock) noexcept;
+  static void check_held(Kind kind, const void* lock) noexcept;
+  static void check_mmap_wait(const void* lock) noexcept;
+  static void check_drain(const void* lock) noexcept;
+};
+
+}  // namespace pervma

@@ -1,0 +1,12 @@
+#include "sync/platform.h"
+
+#include <cstdio>
+
+namespace pervma {
+
+void NativePlatform::report_saturated(const void* object) noexcept {
+  std::fprintf(stderr, "pervma: the reference count at %p is saturated; its object is leaked\n",
+               object);
+}
+
+}  // namespace pervma

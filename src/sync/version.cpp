@@ -1,0 +1,7 @@
+#include "pervma/version.h"
+
+namespace pervma {
+
+std::string_view version() noexcept { return kVersion; }
+
+}  // namespace pervma

@@ -1,0 +1,147 @@
+// maple_retire.h: replaced nodes on their way through a grace period, many to a batch.
+//
+// What is retired is a record: a node, and which of its children are replaced with it, whole subtrees
+// included. So the records of one store are few whatever it removes. They are kept in nodes taken from
+// the tree's stock; nothing of a retired node is overwritten before its grace period is over. Nobody
+// waits: a tree can be destroyed while its last batch is still under way.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include "sync/assert.h"
+#include "sync/rcu.h"
+#include "tree/maple_node.h"
+#include "tree/node_pool.h"
+
+namespace pervma {
+
+// A replaced node, with the children [from, to) that are replaced as whole subtrees. A child that is
+// marked `listed` has a record of its own; records stand in an order in which parents come first.
+template <class P>
+struct MapleRecord {
+  uint64_t word;
+
+  static MapleRecord of(MapleRef<P> node, unsigned from, unsigned to) noexcept {
+    if (node.is_leaf() || from >= to) return {node.word()};
+    return {node.word() | (from * kEnds + to) << kRangeShift};
+  }
+  MapleRef<P> node() const noexcept { return MapleRef<P>(word & ~kRangeBits); }
+  unsigned from() const noexcept { return range() / kEnds; }
+  unsigned to() const noexcept { return range() % kEnds; }
+
+  // `visit` for the node and for all that goes with it. A node may be freed by its visit.
+  template <class Visit>
+  void for_each(Visit&& visit) const noexcept {
+    const MapleRef<P> top = node();
+    for (unsigned i = from(); i < to(); ++i) {
+      whole(MapleRef<P>(top.inner()->slots[i].load(std::memory_order_relaxed)), visit);
+    }
+    visit(top);
+  }
+
+ private:
+  // Nodes are 256-aligned and bit 0 is the kind: seven bits are left for two slot numbers up to 10.
+  static constexpr unsigned kEnds = kInnerSlots + 1;
+  static constexpr unsigned kRangeShift = 1;
+  static constexpr uint64_t kRangeBits = kMapleNodeBytes - 2;
+  static_assert(kEnds * kEnds <= kMapleNodeBytes / 2);
+
+  unsigned range() const noexcept {
+    return static_cast<unsigned>((word & kRangeBits) >> kRangeShift);
+  }
+
+  template <class Visit>
+  static void whole(MapleRef<P> node, Visit& visit) noexcept {
+    if (node.head().listed != 0) return;
+    if (!node.is_leaf()) {
+      for (unsigned i = 0; i < node.head().count; ++i) {
+        whole(MapleRef<P>(node.inner()->slots[i].load(std::memory_order_relaxed)), visit);
+      }
+    }
+    visit(node);
+  }
+};
+
+template <class P>
+class MapleRetire {
+ public:
+  MapleRetire() noexcept = default;
+  MapleRetire(const MapleRetire&) = delete;
+  MapleRetire& operator=(const MapleRetire&) = delete;
+  ~MapleRetire() { PERVMA_DASSERT(first_ == nullptr); }
+
+  // Nodes that `records` further records may take from the stock.
+  static constexpr size_t nodes_for(size_t records) noexcept {
+    return (records + Batch::kRecords - 1) / Batch::kRecords;
+  }
+
+  void add(MapleRecord<P> record, NodeChain& stock, NodePool& pool) noexcept {
+    if (last_ == nullptr || last_->count == Batch::kRecords) grow(stock, pool);
+    last_->records[last_->count++] = record;
+    ++records_;
+  }
+
+  // A batch that is worth a call_rcu().
+  bool is_full() const noexcept { return records_ >= kFullRecords; }
+  size_t records() const noexcept { return records_; }
+
+  // Starts the grace period of all records.
+  void flush() noexcept {
+    if (first_ == nullptr) return;
+    Batch* batch = first_;
+    first_ = last_ = nullptr;
+    records_ = 0;
+    batch->pool->batch_begins();
+    call_rcu(&batch->rcu, &run);
+  }
+
+ private:
+  static constexpr size_t kFullRecords = 100;
+
+  // As big as a node, and made of one; only the first of a chain uses rcu.
+  struct Batch {
+    static constexpr size_t kRecords = 27;
+    rcu_head rcu;
+    NodePool* pool;
+    Batch* next;
+    size_t count;
+    MapleRecord<P> records[kRecords];
+  };
+  static_assert(sizeof(Batch) <= kMapleNodeBytes);
+
+  void grow(NodeChain& stock, NodePool& pool) noexcept {
+    auto* batch = ::new (stock.pop()) Batch;
+    batch->pool = &pool;
+    batch->next = nullptr;
+    batch->count = 0;
+    (last_ != nullptr ? last_->next : first_) = batch;
+    last_ = batch;
+  }
+
+  // On liburcu's thread, after the grace period.
+  static void run(rcu_head* head) noexcept {
+    rcu_callback_begins(head);
+    auto* batch = reinterpret_cast<Batch*>(head);
+    NodePool& pool = *batch->pool;
+    NodeChain free;
+    while (batch != nullptr) {
+      for (size_t i = 0; i < batch->count; ++i) {
+        batch->records[i].for_each(
+            [&](MapleRef<P> node) noexcept { free.push(&node.head()); });
+      }
+      Batch* next = batch->next;
+      free.push(batch);
+      batch = next;
+    }
+    pool.give(free);
+    rcu_callback_ends();
+  }
+
+  Batch* first_ = nullptr;
+  Batch* last_ = nullptr;
+  size_t records_ = 0;
+};
+
+}  // namespace pervma

@@ -1,0 +1,12 @@
+#include "tree/maple_tree.h"
+
+#include "tree/maple_tree_impl.h"
+
+namespace pervma {
+
+static_assert(sizeof(MapleLeaf<NativePlatform>) == kMapleNodeBytes);
+static_assert(sizeof(MapleInner<NativePlatform>) == kMapleNodeBytes);
+
+template class BasicMapleTree<NativePlatform>;
+
+}  // namespace pervma

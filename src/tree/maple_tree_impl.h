@@ -1,0 +1,99 @@
+// maple_tree_impl.h: the bodies of BasicMapleTree's larger members, for whoever instantiates it.
+#pragma once
+
+#include "tree/maple_check.h"
+#include "tree/maple_gaps.h"
+#include "tree/maple_rebuild.h"
+#include "tree/maple_tree.h"
+#include "tree/maple_writer.h"
+
+namespace pervma {
+
+template <class P>
+BasicMapleTree<P>::~BasicMapleTree() {
+  mode_ = RcuMode::off;
+  clear();
+  retire_.flush();
+  release_reserve();
+}
+
+// Every store may find the tree one level higher than the one before, but the root has to fill up
+// again in between: after a new root, four stores at least.
+template <class P>
+size_t BasicMapleTree<P>::nodes_needed(unsigned stores) const noexcept {
+  const size_t levels = height_ + 1 + stores / 4;
+  const size_t records = kRecordsPerLevel * levels * stores;
+  // A batch may be begun for a record when the one before it is full, and another after a flush.
+  return (kNodesPerLevel * levels + 1) * stores + 2 * MapleRetire<P>::nodes_for(records);
+}
+
+template <class P>
+bool BasicMapleTree<P>::reserve(unsigned stores) noexcept {
+  const size_t needed = nodes_needed(stores);
+  if (stock_.size() >= needed) {
+    promised_ = needed;
+    trim_stock();
+    return true;
+  }
+  if (!pool_.take(needed + kStockSlack - stock_.size(), stock_)) return false;
+  promised_ = needed;
+  return true;
+}
+
+template <class P>
+void BasicMapleTree<P>::trim_stock() noexcept {
+  const size_t most = std::max(promised_, kStockMax);
+  if (stock_.size() > most) pool_.give(stock_, most);
+}
+
+template <class P>
+void BasicMapleTree<P>::store_reserved(uint64_t first, uint64_t last, void* entry) noexcept {
+  PERVMA_ASSERT_OP(first, <=, last);
+  PERVMA_ASSERT_OP(last, <, kMapleMax);
+  MapleWriter<P>(*this, first, last, entry).store();
+}
+
+template <class P>
+void BasicMapleTree<P>::dispose(MapleRecord<P> record) noexcept {
+  if (mode_ == RcuMode::on) {
+    retire_.add(record, stock_, pool_);
+    return;
+  }
+  record.for_each([this](Ref node) noexcept { stock_.push(&node.head()); });
+}
+
+template <class P>
+void BasicMapleTree<P>::clear() noexcept {
+  const Ref root(root_.load(std::memory_order_relaxed));
+  if (root.is_null()) return;
+  const RcuMode mode = mode_;
+  if (mode == RcuMode::on && stock_.size() == 0 && !pool_.take(1, stock_)) {
+    // Not even a list of what has to wait: then this thread waits.
+    MapleProtocol<P>::publish(root_, 0);
+    P::synchronize_rcu();
+    mode_ = RcuMode::off;
+  }
+  MapleWriter<P>(*this, 0, 0, nullptr).clear(root);
+  mode_ = mode;
+}
+
+template <class P>
+bool BasicMapleTree<P>::duplicate_into(BasicMapleTree& empty) const noexcept {
+  PERVMA_ASSERT(empty.empty());
+  const Ref root(root_.load(std::memory_order_relaxed));
+  if (root.is_null()) return true;
+  if (empty.stock_.size() < nodes_ && !empty.pool_.take(nodes_ - empty.stock_.size(), empty.stock_)) {
+    return false;
+  }
+  const Ref copy = MapleWriter<P>(empty, 0, 0, nullptr).copy_below(root);
+  empty.height_ = height_;
+  MapleProtocol<P>::publish(empty.root_, copy.word());
+  return true;
+}
+
+template <class P>
+MapleStats BasicMapleTree<P>::stats() const noexcept {
+  return {nodes_, height_, stock_.size(), (nodes_ + stock_.size()) * kMapleNodeBytes};
+}
+
+}  // namespace pervma

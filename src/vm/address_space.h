@@ -1,0 +1,203 @@
+// address_space.h: the map of one space, for one lock design: every mapping operation, and the ways to
+// a VMA for whoever serves its faults. Pages are reached through an Mmu; faults and data access are
+// added by src/fault, which derives from this.
+//
+// Lock order: mmap lock > VMA write lock > anon lock. Every function below that is annotated
+// PERVMA_REQUIRES(mm_) runs under the mmap lock for write.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pervma/address_space.h"
+#include "pervma/engine.h"
+#include "sync/mmap_lock.h"
+#include "sync/rcu.h"
+#include "tree/maple_tree.h"
+#include "vm/mmu.h"
+#include "vm/vm_context.h"
+#include "vm/vma.h"
+#include "vm/vma_rules.h"
+
+namespace pervma {
+
+// Why lock_vma_under_rcu() came back without a VMA: the fault path counts them apart.
+enum class LookupEnd : uint8_t { locked, aborted };
+
+template <VmaLockDesign L>
+class BasicAddressSpace : public AddressSpace {
+ public:
+  using VmaT = Vma<L>;
+
+  struct Lookup {
+    LookupEnd end;
+    uint8_t misses;  // times a detached VMA was met
+    VmaT* vma;       // read-locked when end == locked
+    typename L::Token token;
+  };
+
+  BasicAddressSpace(VmContext& context, Mmu& mmu, const SpaceOptions& options) noexcept;
+  ~BasicAddressSpace() override;
+
+  Result<Address> map(const MapRequest&, const std::stop_token&) override;
+  Result<void> unmap(Address, uint64_t length, const std::stop_token&) override;
+  Result<void> protect(Address, uint64_t length, Prot, const std::stop_token&) override;
+  Result<void> advise(Address, uint64_t length, Advice, const std::stop_token&) override;
+  Result<Address> remap(const RemapRequest&, const std::stop_token&) override;
+  Address brk(Address, const std::stop_token&) override;
+  void set_brk_start(Address) override;
+  Result<void> map_special(Range, Prot, const char* name) override;
+  void set_stack(Address) override;
+  // The derived class's destructor calls it too, while the Mmu still works.
+  void exit() noexcept override;
+
+  std::vector<VmaInfo> vmas() const override;
+  std::vector<VmaInfo> vmas_in(Range) const override;
+  std::optional<VmaInfo> find_vma(Address) const override;
+  std::string to_maps() const override;
+  uint64_t map_count() const override;
+  Design design() const noexcept override;
+  LockCounters lock_counters() const noexcept override;
+  std::string check() const override;
+
+  // --- For the fault path ------------------------------------------------------------------------
+
+  // The VMA at the address, read-locked, without the mmap lock. Looks up again at most twice after a detached
+  // one. Never waits. End it with end_read().
+  [[nodiscard]] Lookup lock_vma_under_rcu(Address) const noexcept;
+  // The first VMA that ends beyond the address, read-locked, or nothing when there is none below `limit`; a gap
+  // is re-validated, so that none is reported that never was (rule R20). Falls back to the mmap lock for read.
+  struct NextVma {
+    VmaT* vma;  // null: nothing up to the limit
+    typename L::Token token;
+  };
+  [[nodiscard]] NextVma lock_next_vma(Address from, Address limit) const noexcept;
+  static void end_read(VmaT& vma, const typename L::Token& token) noexcept {
+    L::end_read(vma.far, token);
+  }
+
+  MmapLock& mmap_lock() const noexcept PERVMA_RETURN_CAPABILITY(mm_) { return mm_; }
+  // The VMA that holds the address, or null. Under the mmap lock.
+  VmaT* vma_at(Address) const noexcept;
+  // The first VMA that ends beyond the address, or null. Under the mmap lock.
+  VmaT* vma_from(Address) const noexcept;
+  // Gives the VMA an anon_vma when it has none: a neighbour's when they could merge, else a new one. Under
+  // the mmap lock for read at least. False: no memory.
+  [[nodiscard]] bool prepare_anon_vma(VmaT&) noexcept;
+  // Grows the GROWSDOWN VMA above the address down to it. Under the mmap lock for write. Null: there
+  // is none, or it may not grow.
+  VmaT* expand_stack(Address) noexcept PERVMA_REQUIRES(mm_);
+
+  // Fills this (new, empty) space with a copy of the parent's map, and its pages through the Mmus.
+  Result<void> copy_from(BasicAddressSpace& parent, const std::stop_token&) noexcept;
+
+ protected:
+  std::optional<PinnedVma> pin_vma(Address) const override;
+  void unpin_vma(void* vma, uint64_t token) const noexcept override;
+  VmaInfo pinned_info(void* vma) const override;
+
+  mutable MmapLock mm_;
+  Mmu& mmu_;
+
+ private:
+  static constexpr uint8_t kMaxMisses = 2;
+  static constexpr uint64_t kLastIndex = ~uint64_t{0} - 1;
+
+  // What one operation may need at most; had before anything is changed, so that the rest cannot fail.
+  struct Need {
+    unsigned vmas;
+    unsigned stores;
+  };
+  // VMAs taken out by one operation, detached and in order, and the hole that they leave between
+  // their neighbours.
+  struct Removed {
+    VmaT* first = nullptr;
+    VmaT* last = nullptr;
+    unsigned count = 0;
+    Range span{};    // from the first's start to the last's end
+    Range limits{};  // between the neighbours that stay
+  };
+  // A merge to be tried: `range` is new (middle null) or a part of `middle` that is to become what
+  // `traits` say. `source` has the anonymous pages that the range will hold, if any.
+  struct Merge {
+    RangeTraits traits;
+    VmaT* prev;
+    VmaT* middle;
+    VmaT* next;
+    const VmaT* source;
+  };
+  enum class NewHalf : uint8_t { below, above };
+
+  // --- vma_edit.h: the only code that changes the tree, bounds and the count ---
+  [[nodiscard]] bool reserve(Need) noexcept PERVMA_REQUIRES(mm_);
+  VmaT& take_spare() noexcept PERVMA_REQUIRES(mm_);
+  void destroy(VmaT&) noexcept;
+  void copy_fields(VmaT& to, const VmaT& from) noexcept;
+  void give_anon_vma(VmaT& to, const VmaT& from) noexcept;
+  void drop_anon_vma(VmaT&) noexcept;
+  void insert(VmaT&) noexcept PERVMA_REQUIRES(mm_);
+  void write_to_tree(VmaT&) noexcept PERVMA_REQUIRES(mm_);
+  void remove_merged(VmaT&) noexcept PERVMA_REQUIRES(mm_);
+  VmaT& split(VmaT&, Address at, NewHalf) noexcept PERVMA_REQUIRES(mm_);
+  VmaT* merge_new(const Merge&) noexcept PERVMA_REQUIRES(mm_);
+  VmaT* merge_existing(const Merge&) noexcept PERVMA_REQUIRES(mm_);
+  VmaT* merge_range(const Merge&, bool left, bool right) noexcept PERVMA_REQUIRES(mm_);
+  Result<VmaT*> modify(VmaT&, Range, VmaFlags flags, const char* name) noexcept
+      PERVMA_REQUIRES(mm_);
+  VmaT* prev_of(Address start) const noexcept;
+
+  // --- unmap.h ---
+  Result<Removed> gather(Range) noexcept PERVMA_REQUIRES(mm_);
+  void unlink(Removed&) noexcept PERVMA_REQUIRES(mm_);
+  void dispose(const Removed&) noexcept;
+  Result<void> unmap_locked(Range) noexcept PERVMA_REQUIRES(mm_);
+
+  // --- map.h, place.h ---
+  Result<Address> find_place(Address hint, uint64_t length, const OpenFile*, MapFlags) const noexcept;
+  std::optional<Address> highest_gap(uint64_t length, Address low, Address high) const noexcept;
+  std::optional<Address> lowest_gap(uint64_t length, Address low, Address high) const noexcept;
+  Result<VmaFlags> flags_for(const MapRequest&) const noexcept;
+  Result<Address> map_locked(const MapRequest&, uint64_t length) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> install(const RangeTraits&) noexcept PERVMA_REQUIRES(mm_);
+
+  // --- protect.h, advise.h ---
+  Result<void> protect_one(VmaT&, Range, Prot) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> advise_flags(Range, Advice, const std::stop_token&) noexcept;
+  Result<void> advise_pages(Range, Advice, const std::stop_token&) noexcept;
+  Result<void> advise_pages_of(const VmaT&, Range, Advice) noexcept;
+
+  // --- remap.h ---
+  struct RemapState;
+  Result<void> remap_prepare(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<Address> remap_several(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<Address> remap_to(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<Address> remap_expand(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<Address> remap_move(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<VmaT*> copy_vma(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+
+  // --- lifecycle.h ---
+  [[nodiscard]] bool fork_anon_vma(VmaT& child, const VmaT& parent) noexcept;
+  Result<void> copy_one(BasicAddressSpace& parent, const VmaT& from,
+                        const std::stop_token&) noexcept PERVMA_REQUIRES(mm_);
+
+  VmaInfo info_of(const VmaT&) const;
+  void tell(const VmaT&) const noexcept PERVMA_REQUIRES(mm_);
+
+  VmContext& context_;
+  TypeStableCache<VmaT>& cache_;
+  const SpaceOptions options_;
+  // Under mm_ (the tree also under RCU, by its own rules).
+  MapleTree tree_;
+  uint64_t map_count_ = 0;
+  VmaT* spares_ = nullptr;  // detached VMAs in hand, linked by next_detached
+  unsigned spare_count_ = 0;
+  Address brk_start_{};
+  Address brk_{};
+  Address stack_{};
+  bool exited_ = false;
+  // Serialises the making of identities among faults that hold the mmap lock for read.
+  std::mutex anon_mutex_;
+};
+
+}  // namespace pervma

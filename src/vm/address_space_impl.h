@@ -1,0 +1,14 @@
+// address_space_impl.h: all of BasicAddressSpace, for the .cpp files that instantiate it.
+#pragma once
+
+#include <cstring>
+
+#include "vm/address_space.h"
+#include "vm/advise.h"
+#include "vm/brk.h"
+#include "vm/lifecycle.h"
+#include "vm/lookup.h"
+#include "vm/map.h"
+#include "vm/maps.h"
+#include "vm/protect.h"
+#include "vm/remap.h"

@@ -1,0 +1,68 @@
+// anon_vma.h: the identity that faulted private memory gets: two VMAs merge only when theirs agree.
+// Its reverse map (from frames to VMAs) is not here yet; what merging and fork need is.
+//
+// A VMA's chain is the set of identities whose pages it may show: its own, and after a fork those of its
+// ancestors. The ancestors' part is immutable and shared, so that a split clones a chain
+// without an allocation.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sync/refcount.h"
+
+namespace pervma {
+
+class AnonVma {
+ public:
+  // Null when there is no memory. The caller holds one reference. `parent` is the identity
+  // that a fork's child descends from, or null.
+  static AnonVma* create(uint64_t id, AnonVma* parent) noexcept;
+
+  uint64_t id() const noexcept { return id_; }
+
+  void hold() noexcept { (void)refs_.get(); }
+  void drop() noexcept;  // The last drop frees it and its hold on the parent.
+
+  // VMAs whose own identity this is, and identities that forks derived from it. Relaxed counters:
+  // read and written under the mmap lock for write of a space of the family; a stale value only
+  // decides whether an identity is used again.
+  void add_vma(int n) noexcept { vmas_.fetch_add(n, std::memory_order_relaxed); }
+  bool may_be_reused() const noexcept {
+    return vmas_.load(std::memory_order_relaxed) == 0 &&
+           children_.load(std::memory_order_relaxed) < 2;
+  }
+
+ private:
+  AnonVma(uint64_t id, AnonVma* parent) noexcept;
+  ~AnonVma() = default;
+
+  const uint64_t id_;
+  AnonVma* const parent_;  // held
+  std::atomic<int> vmas_{0};
+  std::atomic<int> children_{0};
+  Refcount refs_;
+};
+
+// The ancestors' part of a chain: an immutable, counted array. A null pointer is the empty one.
+class AnonAncestors {
+ public:
+  // `base` and `last`, all held; null when there is no memory.
+  static AnonAncestors* create(const AnonAncestors* base, AnonVma* last) noexcept;
+
+  uint32_t size() const noexcept { return size_; }
+  AnonVma* at(uint32_t i) const noexcept { return items()[i]; }
+  void hold() noexcept { (void)refs_.get(); }
+  void drop() noexcept;
+
+ private:
+  explicit AnonAncestors(uint32_t size) noexcept : size_(size) { refs_.set(1); }
+  ~AnonAncestors() = default;
+  AnonVma** items() noexcept { return reinterpret_cast<AnonVma**>(this + 1); }
+  AnonVma* const* items() const noexcept { return reinterpret_cast<AnonVma* const*>(this + 1); }
+
+  Refcount refs_;
+  const uint32_t size_;
+};
+
+}  // namespace pervma

@@ -1,0 +1,121 @@
+// lifecycle.h: how a space begins, is duplicated by fork, and ends.
+#pragma once
+
+#include "vm/unmap.h"
+
+namespace pervma {
+
+template <VmaLockDesign L>
+BasicAddressSpace<L>::BasicAddressSpace(VmContext& context, Mmu& mmu,
+                                        const SpaceOptions& options) noexcept
+    : mmu_(mmu),
+      context_(context),
+      cache_(context.template vmas<L>()),
+      options_(options),
+      tree_(context.nodes) {}
+
+template <VmaLockDesign L>
+BasicAddressSpace<L>::~BasicAddressSpace() {
+  PERVMA_ASSERT(exited_);
+}
+
+template <VmaLockDesign L>
+void BasicAddressSpace<L>::exit() noexcept {
+  if (exited_) return;
+  {
+    const MmapRead read(mm_);
+    MapleTree::Cursor cursor(tree_, 0);
+    for (void* v = cursor.find(0, kLastIndex); v != nullptr; v = cursor.next(kLastIndex)) {
+      mmu_.zap(static_cast<VmaT*>(v)->range);
+    }
+  }
+  const MmapWrite write(mm_);
+  mmu_.free_tables({Address{0}, options_.top}, {Address{0}, options_.top});
+  tree_.set_rcu_mode(RcuMode::off);
+  MapleTree::Cursor cursor(tree_, 0);
+  for (void* p = cursor.find(0, kLastIndex); p != nullptr; p = cursor.next(kLastIndex)) {
+    VmaT& v = *static_cast<VmaT*>(p);
+    v.lock_write(mm_);
+    L::detach(v.near, v.far, mm_);
+    --map_count_;
+    destroy(v);
+  }
+  tree_.clear();
+  while (spares_ != nullptr) destroy(take_spare());
+  PERVMA_ASSERT_OP(map_count_, ==, 0u);
+  exited_ = true;
+}
+
+// Gives a fork's child VMA its own identity below the parent's; the ancestors' pages stay reachable
+// through its chain. False: no memory.
+template <VmaLockDesign L>
+bool BasicAddressSpace<L>::fork_anon_vma(VmaT& child, const VmaT& parent) noexcept {
+  AnonVma* const from = parent.anon_vma();
+  if (from == nullptr) return true;
+  child.ancestors = AnonAncestors::create(parent.ancestors, from);
+  if (child.ancestors == nullptr) return false;
+  AnonVma* own = nullptr;
+  for (uint32_t i = 0; i < child.ancestors->size() && own == nullptr; ++i) {
+    if (child.ancestors->at(i)->may_be_reused()) own = child.ancestors->at(i);
+  }
+  if (own != nullptr) {
+    own->hold();
+  } else {
+    own = AnonVma::create(context_.next_anon_id(), from);
+    if (own == nullptr) return false;
+  }
+  own->add_vma(1);
+  child.set_anon_vma(own);
+  return true;
+}
+
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::copy_one(BasicAddressSpace& parent, const VmaT& from,
+                                            const std::stop_token& stop) noexcept {
+  if (!reserve({1, 1})) return std::unexpected(Error::nomem);
+  VmaT& to = take_spare();
+  to.range = from.range;
+  to.pgoff = from.pgoff;
+  to.init_flags(from.flags() & ~kLockedFlags);
+  to.file = from.file;
+  if (to.file != nullptr) to.file->hold();
+  to.name = from.name;
+  const bool wiped = from.flags().has(VmaFlag::wipe_on_fork);
+  if (!wiped && !fork_anon_vma(to, from)) {
+    destroy(to);
+    return std::unexpected(Error::nomem);
+  }
+  insert(to);
+  if (wiped) return {};
+  if (stop.stop_requested()) return std::unexpected(Error::intr);
+  return parent.mmu_.copy_to(mmu_, from);
+}
+
+// Every parent VMA is write-locked from before its copy until no writable entry of it remains (rule R5): until the end.
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::copy_from(BasicAddressSpace& parent,
+                                             const std::stop_token& stop) noexcept {
+  std::optional<MmapWrite> theirs = MmapWrite::lock(parent.mm_, stop);
+  if (!theirs) return std::unexpected(Error::intr);
+  parent.mm_.assert_held_write();
+  const MmapWrite ours(mm_);
+  brk_start_ = parent.brk_start_;
+  brk_ = parent.brk_;
+  stack_ = parent.stack_;
+  tree_.set_rcu_mode(RcuMode::off);  // Nobody else sees this space yet.
+  Result<void> result{};
+  MapleTree::Cursor cursor(parent.tree_, 0);
+  for (void* p = cursor.find(0, kLastIndex); p != nullptr && result;
+       p = cursor.next(kLastIndex)) {
+    VmaT& from = *static_cast<VmaT*>(p);
+    if (!from.lock_write(parent.mm_, stop)) {
+      result = std::unexpected(Error::intr);
+    } else if (!from.flags().has(VmaFlag::dont_copy)) {
+      result = copy_one(parent, from, stop);
+    }
+  }
+  tree_.set_rcu_mode(RcuMode::on);
+  return result;  // A half-built child is the caller's to destroy, before anyone sees it (R24).
+}
+
+}  // namespace pervma

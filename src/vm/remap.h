@@ -1,0 +1,227 @@
+// remap.h: mremap: shrink, grow in place, move; several VMAs at once with RemapFlags::fixed and
+// equal lengths (Linux 6.17).
+#pragma once
+
+#include "vm/place.h"
+#include "vm/unmap.h"
+
+namespace pervma {
+
+// One move or resize, and what is found out on the way.
+template <VmaLockDesign L>
+struct BasicAddressSpace<L>::RemapState {
+  Address from;
+  uint64_t old_length;
+  uint64_t new_length;
+  RemapFlags flags;
+  Address to;
+  VmaT* vma = nullptr;
+
+  bool has(RemapFlags f) const noexcept { return any(flags & f); }
+  bool names_a_place() const noexcept { return has(RemapFlags::fixed | RemapFlags::dontunmap); }
+  bool grows() const noexcept { return new_length > old_length; }
+  bool shrinks() const noexcept { return new_length < old_length; }
+  Range source() const noexcept { return {from, from + old_length}; }
+};
+
+// Checks that need no lock, in Linux's order.
+template <class State>
+Result<void> check_remap(const State& s, Address top) noexcept {
+  constexpr RemapFlags kKnown = RemapFlags::maymove | RemapFlags::fixed | RemapFlags::dontunmap;
+  if (any(s.flags & ~kKnown)) return std::unexpected(Error::inval);
+  if (!s.from.is_page_aligned()) return std::unexpected(Error::inval);
+  if (s.new_length == 0 || s.new_length > top.value) return std::unexpected(Error::inval);
+  if (!s.names_a_place()) return {};
+  if (s.to.value > top.value - s.new_length) return std::unexpected(Error::inval);
+  if (!s.to.is_page_aligned()) return std::unexpected(Error::inval);
+  if (!s.has(RemapFlags::maymove)) return std::unexpected(Error::inval);
+  if (s.has(RemapFlags::dontunmap) && s.old_length != s.new_length) {
+    return std::unexpected(Error::inval);
+  }
+  // Wraps as Linux's sums do.
+  const Range source{s.from, s.from + s.old_length};
+  if (source.intersects({s.to, s.to + s.new_length})) return std::unexpected(Error::inval);
+  return {};
+}
+
+// Checks of the VMA that is to move or to grow.
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::remap_prepare(RemapState& s) noexcept {
+  const VmaT* v = s.vma;
+  if (v == nullptr) return std::unexpected(Error::fault);
+  if (v->flags().has(VmaFlag::sealed)) return std::unexpected(Error::perm);
+  if (!s.grows() && !s.names_a_place()) return {};
+  // Length 0 duplicates a shared mapping; of a private one it makes no sense.
+  if (s.old_length == 0 && !v->flags().has(VmaFlag::may_share)) {
+    return std::unexpected(Error::inval);
+  }
+  const bool fixed_size = v->flags().has_any(VmaFlags(VmaFlag::dont_expand) | VmaFlag::pfnmap);
+  if (s.has(RemapFlags::dontunmap) && fixed_size) return std::unexpected(Error::inval);
+  const uint64_t kept = s.shrinks() ? s.new_length : s.old_length;
+  if (kept > v->end() - s.from) return std::unexpected(Error::fault);
+  if (s.new_length == kept) return {};
+  const uint64_t pgoff = v->pgoff_at(s.from);
+  if (pgoff + (s.new_length >> kPageShift) < pgoff) return std::unexpected(Error::inval);
+  if (fixed_size) return std::unexpected(Error::fault);
+  return {};
+}
+
+// Every VMA of the range goes to the same distance, holes included.
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap_several(RemapState& s) noexcept {
+  const Range all = s.source();
+  const Address first_target = s.to;
+  Address moved_to = all.start;
+  bool seen = false;
+  for (VmaT* v = vma_from(all.start); v != nullptr && v->start() < all.end;
+       v = vma_from(moved_to)) {
+    if (!seen && all.start < v->start()) return std::unexpected(Error::fault);
+    const Range part = v->range.intersection(all);
+    RemapState one{part.start, part.bytes(), part.bytes(), s.flags,
+                   first_target + (part.start - all.start), v};
+    Result<void> ready = remap_prepare(one);
+    if (!ready) return std::unexpected(ready.error());
+    if (Result<Address> moved = remap_to(one); !moved) return moved;
+    seen = true;
+    moved_to = part.end;
+  }
+  if (!seen) return std::unexpected(Error::fault);
+  return first_target;
+}
+
+// A move to a place that the caller names.
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
+  if (s.has(RemapFlags::fixed)) {
+    if (Result<void> done = unmap_locked({s.to, s.to + s.new_length}); !done) {
+      return std::unexpected(done.error());
+    }
+    s.vma = vma_at(s.from);  // It may have been cut.
+    if (s.vma == nullptr) return std::unexpected(Error::fault);
+  }
+  if (s.shrinks()) {
+    if (Result<void> done = unmap_locked({s.from + s.new_length, s.from + s.old_length}); !done) {
+      return std::unexpected(done.error());
+    }
+    s.old_length = s.new_length;
+    s.vma = vma_at(s.from);
+    if (s.vma == nullptr) return std::unexpected(Error::fault);
+  }
+  const MapFlags shared =
+      s.vma->flags().has(VmaFlag::may_share) ? MapFlags::shared : MapFlags::none;
+  const MapFlags fixed = s.has(RemapFlags::fixed) ? MapFlags::fixed : MapFlags::none;
+  const Result<Address> place = find_place(s.to, s.new_length, s.vma->file, shared | fixed);
+  if (!place) return place;
+  s.to = *place;
+  return remap_move(s);
+}
+
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
+  VmaT& v = *s.vma;
+  const uint64_t grow = s.new_length - s.old_length;
+  if (s.old_length == v.end() - s.from) {  // The tail: it may grow where it is.
+    const Range more{v.end(), v.end() + grow};
+    const VmaT* above = vma_from(v.end());
+    const bool room = more.end > more.start && more.end <= options_.top &&
+                      (above == nullptr || more.end <= above->start());
+    if (room) {
+      if (!reserve({0, 1})) return std::unexpected(Error::nomem);
+      const RangeTraits traits{more, v.flags(), v.pgoff_at(v.end()), v.file, v.name};
+      if (merge_new({traits, &v, nullptr, vma_from(more.end), &v}) == nullptr) {
+        return std::unexpected(Error::nomem);
+      }
+      return s.from;
+    }
+  }
+  if (!s.has(RemapFlags::maymove)) return std::unexpected(Error::nomem);
+  const MapFlags shared = v.flags().has(VmaFlag::may_share) ? MapFlags::shared : MapFlags::none;
+  const Result<Address> place = find_place({}, s.new_length, v.file, shared);
+  if (!place) return place;
+  s.to = *place;
+  return remap_move(s);
+}
+
+// The VMA at the new place: a neighbour there that grows, or a copy. The source may be merged into
+// it; s.vma follows. Needs: reserve({1, 2}).
+template <VmaLockDesign L>
+auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> Result<VmaT*> {
+  const VmaT& v = *s.vma;
+  uint64_t pgoff = v.pgoff_at(s.from);
+  // Nothing was faulted in, so nothing ties its offsets to the old place.
+  if (v.is_anonymous() && v.anon_vma() == nullptr) pgoff = s.to.page();
+  const Range target{s.to, s.to + s.new_length};
+  const Merge merge{.traits = {target, v.flags(), pgoff, v.file, v.name},
+                    .prev = prev_of(target.start),
+                    .middle = nullptr,
+                    .next = vma_from(target.end),
+                    .source = s.vma};
+  if (VmaT* merged = merge_new(merge)) {
+    if (merged->range.contains(s.from)) s.vma = merged;
+    return merged;
+  }
+  VmaT& fresh = take_spare();
+  copy_fields(fresh, v);
+  fresh.range = target;
+  fresh.pgoff = pgoff;
+  insert(fresh);
+  return &fresh;
+}
+
+// Moves source() to s.to, where nothing is mapped.
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
+  if (map_count_ + 3 >= options_.max_map_count) return std::unexpected(Error::nomem);
+  // The copy, then the cutting out of the source.
+  if (!reserve({3, 5})) return std::unexpected(Error::nomem);
+  s.vma->lock_write(mm_);  // No fault may come in between.
+  const Result<VmaT*> copy = copy_vma(s);
+  if (!copy) return std::unexpected(copy.error());
+  const Range source = s.source();
+  if (!source.empty()) {
+    if (Result<void> moved = mmu_.move(source, s.to); !moved) {
+      (void)mmu_.move({s.to, s.to + s.old_length}, source.start);
+      (void)unmap_locked({s.to, s.to + s.new_length});
+      return std::unexpected(Error::nomem);
+    }
+  }
+  if (s.has(RemapFlags::dontunmap)) {
+    VmaT& left = *s.vma;
+    left.reset_flags(mm_, left.flags() & ~kLockedFlags);
+    if (*copy != &left && source == left.range) drop_anon_vma(left);
+  } else if (!source.empty()) {
+    (void)unmap_locked(source);
+  }
+  return s.to;
+}
+
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap(const RemapRequest& req, const std::stop_token& stop) {
+  RemapState s{req.old_address, page_align_up(req.old_length).value_or(0),
+               page_align_up(req.new_length).value_or(0), req.flags, req.new_address};
+  if (Result<void> ok = check_remap(s, options_.top); !ok) return std::unexpected(ok.error());
+
+  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
+  if (!write) return std::unexpected(Error::intr);
+  mm_.assert_held_write();
+  if (s.names_a_place() && map_count_ + 5 >= options_.max_map_count) {
+    return std::unexpected(Error::nomem);
+  }
+  if (s.has(RemapFlags::fixed) && s.old_length == s.new_length) return remap_several(s);
+  s.vma = vma_at(s.from);
+  if (Result<void> ready = remap_prepare(s); !ready) return std::unexpected(ready.error());
+  if (s.names_a_place()) return remap_to(s);
+  if (s.grows()) return remap_expand(s);
+  if (!s.shrinks()) return s.from;
+
+  if (!reserve({2, 3})) return std::unexpected(Error::nomem);
+  Result<Removed> removed = gather({s.from + s.new_length, s.from + s.old_length});
+  if (!removed) return std::unexpected(removed.error());
+  if (removed->first == nullptr) return s.from;
+  unlink(*removed);
+  const MmapRead read = downgrade(std::move(*write));
+  dispose(*removed);
+  return s.from;
+}
+
+}  // namespace pervma

@@ -1,0 +1,43 @@
+// vm_context.h: what the spaces of one engine share in this layer: memory for tree nodes and VMAs.
+// Thread-safe; outlives every space.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sync/vma_lock_none.h"
+#include "sync/vma_lock_refcount.h"
+#include "tree/maple_tree.h"
+#include "tree/type_stable_cache.h"
+#include "vm/vma.h"
+
+namespace pervma {
+
+class VmContext {
+ public:
+  NodePool nodes;
+
+  template <VmaLockDesign L>
+  TypeStableCache<Vma<L>>& vmas() noexcept;
+
+  // Identities are numbered from 1 in the order of their making.
+  uint64_t next_anon_id() noexcept {
+    return anon_ids_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
+ private:
+  TypeStableCache<Vma<MmapLockDesign>> vmas_mmap_lock_;
+  TypeStableCache<Vma<RefcountLock>> vmas_refcount_;
+  std::atomic<uint64_t> anon_ids_{0};
+};
+
+template <>
+inline TypeStableCache<Vma<MmapLockDesign>>& VmContext::vmas<MmapLockDesign>() noexcept {
+  return vmas_mmap_lock_;
+}
+template <>
+inline TypeStableCache<Vma<RefcountLock>>& VmContext::vmas<RefcountLock>() noexcept {
+  return vmas_refcount_;
+}
+
+}  // namespace pervma

@@ -1,0 +1,169 @@
+#include "fault/page_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "fault/page_caches.h"
+#include "tests/fault/support.h"
+
+namespace pervma {
+namespace {
+
+using test::object_byte;
+using test::TestObject;
+
+TEST(PageCache, reads_a_page_once_and_finds_it_afterwards) {
+  const auto frames = FramePool::create({10});
+  TestObject object(3 * kPageSize, VmaLockSafety::memory);
+  PageCache cache(*frames, object);
+  EXPECT_FALSE(cache.find(2));
+  const PageCache::Page page = cache.get_or_fill(2);
+  ASSERT_EQ(page.end, PageCache::End::found);
+  EXPECT_EQ(frames->bytes(page.frame)[5], object_byte(2, 5));
+  EXPECT_EQ(cache.find(2), page.frame);
+  EXPECT_EQ(cache.get_or_fill(2).frame, page.frame);
+  EXPECT_EQ(object.reads(), 1u);
+  EXPECT_FALSE(cache.find(1));
+}
+
+TEST(PageCache, knows_which_pages_begin_below_the_size) {
+  const auto frames = FramePool::create({1});
+  TestObject object(2 * kPageSize + 1, VmaLockSafety::memory);
+  const PageCache cache(*frames, object);
+  EXPECT_TRUE(cache.has_page(2));
+  EXPECT_FALSE(cache.has_page(3));
+  object.resize(~uint64_t{0});
+  EXPECT_TRUE(cache.has_page(uint64_t{1} << 51));
+  EXPECT_FALSE(cache.has_page(uint64_t{1} << 52));
+}
+
+TEST(PageCache, a_page_that_cannot_be_read_is_tried_again) {
+  const auto frames = FramePool::create({1});
+  TestObject object(kPageSize, VmaLockSafety::memory);
+  PageCache cache(*frames, object);
+  object.fail(true);
+  EXPECT_EQ(cache.get_or_fill(0).end, PageCache::End::unreadable);
+  EXPECT_EQ(frames->in_use(FrameUse::page), 0u);
+  object.fail(false);
+  EXPECT_EQ(cache.get_or_fill(0).end, PageCache::End::found);
+}
+
+TEST(PageCache, without_a_frame_nothing_is_read_and_nothing_kept) {
+  const auto frames = FramePool::create({1});
+  TestObject object(2 * kPageSize, VmaLockSafety::memory);
+  PageCache cache(*frames, object);
+  frames->fail_after(0);
+  EXPECT_EQ(cache.get_or_fill(1).end, PageCache::End::out_of_memory);
+  EXPECT_EQ(object.reads(), 0u);
+  frames->fail_never();
+  EXPECT_EQ(cache.get_or_fill(1).end, PageCache::End::found);
+}
+
+TEST(PageCache, holds_pages_far_apart) {
+  const auto frames = FramePool::create({100});
+  TestObject object(~uint64_t{0}, VmaLockSafety::memory);
+  PageCache cache(*frames, object);
+  std::vector<uint64_t> indexes;
+  for (unsigned bit = 0; bit < 52; ++bit) indexes.push_back(uint64_t{1} << bit);
+  std::shuffle(indexes.begin(), indexes.end(), std::mt19937(7));
+  for (const uint64_t i : indexes) ASSERT_EQ(cache.get_or_fill(i).end, PageCache::End::found);
+  for (const uint64_t i : indexes) {
+    ASSERT_TRUE(cache.find(i));
+    EXPECT_EQ(frames->bytes(cache.find(i))[9], object_byte(i, 9));
+    EXPECT_FALSE(cache.find(i * 3 + (uint64_t{1} << 53)));
+  }
+}
+
+TEST(PageCache, threads_that_want_one_page_wait_for_the_first_and_share_it) {
+  constexpr int kThreads = 4;
+  const auto frames = FramePool::create({64});
+  TestObject object(~uint64_t{0}, VmaLockSafety::audited);
+  std::atomic<int> arrived{0};
+  // The reader of each page lets the others come and find it busy.
+  object.before_read = [&](uint64_t) {
+    while (arrived.load() < kThreads) std::this_thread::yield();
+    for (int i = 0; i < 200; ++i) std::this_thread::yield();
+  };
+  PageCache cache(*frames, object);
+  for (uint64_t index = 0; index < 20; ++index) {
+    arrived.store(0);
+    std::vector<Frame> got(kThreads);
+    {
+      std::vector<std::jthread> threads;
+      for (int t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&, t] {
+          arrived.fetch_add(1);
+          const PageCache::Page page = cache.get_or_fill(index * 1000);
+          ASSERT_EQ(page.end, PageCache::End::found);
+          ASSERT_EQ(frames->bytes(page.frame)[1], object_byte(index * 1000, 1));
+          got[static_cast<size_t>(t)] = page.frame;
+        });
+      }
+    }
+    for (const Frame f : got) EXPECT_EQ(f, got[0]);
+    EXPECT_EQ(object.reads(), index + 1);
+  }
+}
+
+TEST(PageCaches, openings_of_one_object_share_pages_and_give_them_back_with_the_last) {
+  const auto frames = FramePool::create({10});
+  PageCaches caches(*frames);
+  auto object = std::make_shared<TestObject>(kPageSize, VmaLockSafety::memory);
+  {
+    const FileRef first = *caches.open(object, FileMode::read_only);
+    FileRef second = *caches.open(object, FileMode::read_write);
+    EXPECT_NE(first.get(), second.get());
+    EXPECT_EQ(&PageCache::of(*first.get()), &PageCache::of(*second.get()));
+    EXPECT_EQ(caches.live(), 1u);
+    (void)PageCache::of(*first.get()).get_or_fill(0);
+    const FileRef third = second;
+    second = FileRef{};
+    EXPECT_EQ(frames->in_use(FrameUse::page), 1u);
+  }
+  EXPECT_EQ(caches.live(), 0u);
+  EXPECT_EQ(frames->in_use(FrameUse::page), 0u);
+  const FileRef again = *caches.open(object, FileMode::read_only);
+  EXPECT_FALSE(PageCache::of(*again.get()).find(0));
+}
+
+TEST(PageCaches, shared_memory_is_named_as_linux_names_it_and_each_is_its_own) {
+  const auto frames = FramePool::create({10});
+  PageCaches caches(*frames);
+  const FileRef a = *caches.create_shared_memory(kPageSize);
+  const FileRef b = *caches.create_shared_memory(kPageSize);
+  const FileIdentity& identity = a.get()->object().identity();
+  EXPECT_EQ(identity.name, "/dev/zero (deleted)");
+  EXPECT_EQ(identity.device_major, 0u);
+  EXPECT_EQ(identity.device_minor, 1u);
+  EXPECT_NE(identity.inode, b.get()->object().identity().inode);
+  EXPECT_NE(&PageCache::of(*a.get()), &PageCache::of(*b.get()));
+  EXPECT_EQ(a.get()->object().vma_lock_safety(), VmaLockSafety::memory);
+}
+
+TEST(PageCaches, opens_and_closes_of_one_object_by_many_threads_end_with_nothing_left) {
+  const auto frames = FramePool::create({64});
+  PageCaches caches(*frames);
+  auto object = std::make_shared<TestObject>(kPageSize, VmaLockSafety::memory);
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 300; ++i) {
+          const FileRef file = *caches.open(object, FileMode::read_only);
+          const PageCache::Page page = PageCache::of(*file.get()).get_or_fill(0);
+          ASSERT_EQ(page.end, PageCache::End::found);
+          ASSERT_EQ(frames->bytes(page.frame)[3], object_byte(0, 3));
+        }
+      });
+    }
+  }
+  EXPECT_EQ(caches.live(), 0u);
+  EXPECT_EQ(frames->in_use(FrameUse::page), 0u);
+}
+
+}  // namespace
+}  // namespace pervma

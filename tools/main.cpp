@@ -1,0 +1,37 @@
+// The `pervma` command.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "pervma/version.h"
+#include "tools/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace pervma;
+  CLI::App app{"pervma: Linux's address space, with per-VMA locks, as a library you can measure."};
+  app.name("pervma");
+  app.set_version_flag("--version", "pervma " + std::string(version()));
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  pervma replay traces/jvm-threads.txt.xz --design all --workers 2\n"
+      "  pervma maps traces/redis-bgsave.txt.xz --at 2000\n"
+      "  pervma bench lookup\n"
+      "Each command has --help with examples of its own.");
+  tools::Action action;
+  tools::add_replay_command(app, action);
+  tools::add_maps_command(app, action);
+  tools::add_bench_command(app, action);
+  try {
+    app.parse(argc, argv);
+    return action();
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    fmt::print(stderr, "pervma: {}\n", e.what());
+    return tools::kBadInput;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "pervma: {}\n", e.what());
+    return tools::kBadInput;
+  }
+}
