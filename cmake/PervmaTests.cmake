@@ -20,8 +20,10 @@ function(pervma_add_tests layer)
     PERVMA_TEST_TOOL="${PROJECT_BINARY_DIR}/pervma")
 
   gtest_discover_tests(test_${layer} TEST_FILTER "-Long*:*/Long*" DISCOVERY_TIMEOUT 60
+                       NO_PRETTY_VALUES
                        PROPERTIES LABELS ${layer} TIMEOUT 300)
   gtest_discover_tests(test_${layer} TEST_FILTER "Long*:*/Long*" DISCOVERY_TIMEOUT 60
+                       NO_PRETTY_VALUES
                        PROPERTIES LABELS long TIMEOUT 7200)
 endfunction()
 

@@ -1,12 +1,11 @@
 // `pervma bench`: microbenchmarks, each beside the limits of the machine, measured in the same run.
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "bench/lookup.h"
 #include "tools/commands.h"
+#include "tools/output.h"
 
 namespace pervma::tools {
 
@@ -43,28 +42,15 @@ nlohmann::json to_json(const BenchRow& r) {
           {"spread_pct", r.spread_pct}};
 }
 
-int write_json(const std::vector<BenchRow>& rows, const std::string& path) {
+nlohmann::json to_json(const std::vector<BenchRow>& rows) {
   nlohmann::json all = nlohmann::json::array();
   for (const BenchRow& row : rows) all.push_back(to_json(row));
-  if (path == "-") {
-    fmt::print("{}\n", all.dump(2));
-    return kFine;
-  }
-  std::ofstream out(path);
-  out << all.dump(2) << '\n';
-  if (!out.flush()) {
-    fmt::print(stderr, "pervma: {}: cannot be written\n", path);
-    return kBadInput;
-  }
-  return kFine;
+  return all;
 }
 
 int run_lookup(const Options& options) {
   Result<std::vector<BenchRow>> rows = bench::bench_lookup(options.lookup);
-  if (!rows) {
-    fmt::print(stderr, "pervma: bench lookup: {}\n", error_name(rows.error()));
-    return kBadInput;
-  }
+  if (!rows) return bad_input(fmt::format("bench lookup: {}", error_name(rows.error())));
   if (options.json != "-") {
     print_rows(*rows);
     const double pair = rows->front().ns_p50;
@@ -75,7 +61,7 @@ int run_lookup(const Options& options) {
                  r.subject, r.ranges, r.ns_p50, r.ns_p50 / pair, pair);
     }
   }
-  return options.json.empty() ? kFine : write_json(*rows, options.json);
+  return options.json.empty() ? kFine : write_json(to_json(*rows), options.json);
 }
 
 }  // namespace

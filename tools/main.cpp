@@ -28,7 +28,12 @@ int main(int argc, char** argv) {
     return action();
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    fmt::print(stderr, "pervma: {}\n", e.what());
+    const bool names_nothing = argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty();
+    if (names_nothing) {
+      fmt::print(stderr, "pervma: there is no command '{}'; see pervma --help\n", argv[1]);
+    } else {
+      fmt::print(stderr, "pervma: {}\n", e.what());
+    }
     return tools::kBadInput;
   } catch (const std::exception& e) {
     fmt::print(stderr, "pervma: {}\n", e.what());

@@ -8,6 +8,7 @@
 
 #include "tools/commands.h"
 #include "tools/designs.h"
+#include "tools/output.h"
 #include "tools/percentile.h"
 #include "tools/progress_bar.h"
 #include "trace/replay.h"
@@ -220,48 +221,35 @@ std::vector<Row> run_all(const Prepared& p, const std::vector<Design>& designs,
 
 int run(const Options& options) {
   const std::vector<Design> designs = parse_designs(options.designs);
-  nlohmann::json all = nlohmann::json::array();
-  std::ofstream json;
-  if (!options.json.empty() && options.json != "-") {
-    json.open(options.json);
-    if (!json) {
-      fmt::print(stderr, "pervma: {}: cannot be written\n", options.json);
-      return kBadInput;
-    }
+  // Found out before the work, not after it.
+  if (!options.json.empty() && options.json != "-" && !std::ofstream(options.json)) {
+    return bad_input(options.json + ": cannot be written");
   }
-  std::FILE* const tables = options.json == "-" ? stderr : stdout;
+  const bool tables = options.json != "-";
+  nlohmann::json all = nlohmann::json::array();
   bool differs = false;
   std::vector<std::pair<std::unique_ptr<Prepared>, std::vector<Row>>> results;
   for (const std::string& path : options.traces) {
     trace::TraceResult<std::unique_ptr<Prepared>> prepared = trace::prepare(path);
-    if (!prepared) {
-      fmt::print(stderr, "pervma: {}\n", prepared.error().to_string());
-      return kBadInput;
-    }
+    if (!prepared) return bad_input(prepared.error().to_string());
     std::vector<Row> rows = run_all(**prepared, designs, options);
-    for (Row& row : rows) {
+    for (const Row& row : rows) {
       differs = differs || row.mismatches != 0;
       all.push_back(to_json(**prepared, row));
     }
-    if (tables == stdout) {
+    if (tables) {
       print_table(**prepared, rows);
       print_differences(**prepared, rows, options.show);
       std::fflush(stdout);
     }
     results.emplace_back(std::move(*prepared), std::move(rows));
   }
-  if (tables == stdout) {
+  if (tables) {
     fmt::print("\n");
     for (const auto& [prepared, rows] : results) print_reading(*prepared, rows);
   }
-  if (options.json == "-") {
-    fmt::print("{}\n", all.dump(2));
-  } else if (json.is_open()) {
-    json << all.dump(2) << '\n';
-    if (!json.flush()) {
-      fmt::print(stderr, "pervma: {}: cannot be written\n", options.json);
-      return kBadInput;
-    }
+  if (!options.json.empty()) {
+    if (const int status = write_json(all, options.json); status != kFine) return status;
   }
   return differs ? kDifferences : kFine;
 }

@@ -15,6 +15,7 @@ namespace pervma {
 
 struct EngineOptions {
   PageCount frames{uint64_t{1} << 24};  // upper bound of memory for pages; reserved, not touched
+  PageCount present{0};                // of these, made present at once: no fault of the host later
 };
 
 // Is told of every mapping that mmap, mprotect, brk, stack growth or the system itself made or

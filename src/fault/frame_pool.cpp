@@ -128,11 +128,17 @@ void FramePool::retire(FrameGather& gather) noexcept {
     }
   }
   gather.head_ = gather.tail_ = gather.pages_ = gather.tables_ = 0;
-  if (start) urcu_bp_call_rcu(&grace_.head, [](rcu_head* head) { after_grace_period(head); });
+  if (start) start_grace_period();
+}
+
+void FramePool::start_grace_period() noexcept {
+  // What was done before the call is seen by the callback; TSan cannot know that of liburcu.
+  detail::tsan_release(detail::tsan_rcu_address());
+  urcu_bp_call_rcu(&grace_.head, [](rcu_head* head) { after_grace_period(head); });
 }
 
 void FramePool::after_grace_period(rcu_head* head) noexcept {
-  // Every section that could see the frames has ended; liburcu itself is invisible to TSan.
+  // And every section that could see the frames has ended.
   detail::tsan_acquire(detail::tsan_rcu_address());
   reinterpret_cast<GraceHead*>(head)->pool->reuse_waited();
 }
@@ -151,7 +157,7 @@ void FramePool::reuse_waited() noexcept {
     if (again) waiting_ = std::exchange(retired_, Chain{});
   }
   // When it does not go on, the pool may be destroyed from here on.
-  if (again) urcu_bp_call_rcu(&grace_.head, [](rcu_head* h) { after_grace_period(h); });
+  if (again) start_grace_period();
 }
 
 uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
@@ -241,6 +247,15 @@ void FramePool::wait_for_retired() noexcept {
   PERVMA_ASSERT(!rcu_is_reading());
   // The first round ends the grace period that runs, the second the one that it then starts.
   for (int round = 0; round < 2 && is_retiring(); round++) rcu_barrier();
+}
+
+void FramePool::make_present(PageCount count) noexcept {
+  const uint64_t n = std::min<uint64_t>(count.value, limit_);
+  if (n == 0 || ::madvise(area_, n << kPageShift, MADV_POPULATE_WRITE) == 0) return;
+  // A kernel that does not know the advice: a write to each page does the same.
+  for (uint64_t i = 0; i < n; ++i) {
+    *reinterpret_cast<volatile char*>(area_ + (i << kPageShift)) = 0;
+  }
 }
 
 void FramePool::trim() noexcept {

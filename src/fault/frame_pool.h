@@ -72,6 +72,8 @@ class FramePool {
 
   // Waits until what was retired before the call is free. Not inside an RCU read section.
   void wait_for_retired() noexcept;
+  // Has the host make the first `count` frames present now; before any is handed out. Best effort.
+  void make_present(PageCount count) noexcept;
   // Gives the memory of free frames back to the system.
   void trim() noexcept;
 
@@ -115,6 +117,7 @@ class FramePool {
   static void add_used(Cache& cache, FrameUse use, int64_t n) noexcept PERVMA_REQUIRES(cache.lock);
   bool spend_budget() noexcept;
   bool is_retiring() noexcept;
+  void start_grace_period() noexcept;
   static void after_grace_period(rcu_head* head) noexcept;
   void reuse_waited() noexcept;
 

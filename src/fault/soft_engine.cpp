@@ -10,6 +10,7 @@ namespace pervma {
 Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   std::unique_ptr<FramePool> frames = FramePool::create(options.frames);
   if (frames == nullptr) return std::unexpected(Error::nomem);
+  frames->make_present(options.present);
   std::unique_ptr<Engine> engine(new (std::nothrow) SoftEngine(std::move(frames)));
   if (engine == nullptr) return std::unexpected(Error::nomem);
   return engine;

@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <climits>
@@ -50,9 +51,15 @@ void FutexSleeper::on_stop() noexcept {
   stopped_.store(true, std::memory_order_relaxed);
   // The token was stopped before the registration: this is the sleeper itself, still awake.
   if (pthread_equal(pthread_self(), thread_) != 0) return;
-  while (!answered_.load(std::memory_order_relaxed)) {
+  for (int round = 0; !answered_.load(std::memory_order_relaxed); ++round) {
     futex_wake_all(&word_);
-    sched_yield();
+    if (round < 64) {
+      sched_yield();
+    } else {
+      // A real-time requester's yield lets nobody of lower priority run.
+      const timespec moment{.tv_sec = 0, .tv_nsec = 20'000};
+      nanosleep(&moment, nullptr);
+    }
   }
 }
 

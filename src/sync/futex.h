@@ -1,8 +1,8 @@
 // futex.h: sleeping on a 32-bit word and waking by address, and a sleep that a stop token can end.
 //
 // Wakes are raw FUTEX_WAKE_PRIVATE: the kernel takes the address as a key and never looks at the
-// memory, so waking a word that was freed, reused or unmapped in the meantime is harmless. The price
-// is that every sleeper must expect to wake for nothing: all of them loop on the word.
+// memory, so waking a word that was freed, reused or unmapped in the meantime is harmless. The
+// price is that every sleeper must expect to wake for nothing: all of them loop on the word.
 #pragma once
 
 #include <pthread.h>

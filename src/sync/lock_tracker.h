@@ -1,5 +1,5 @@
-// lock_tracker.h: which locks this thread holds, so that debug builds can assert exactly and abort on
-// a forbidden order. Empty in release.
+// lock_tracker.h: which locks this thread holds, so that debug builds can assert exactly and abort
+// on a forbidden order. Empty in release.
 //
 // A count cannot prove that this thread holds a VMA's read lock (others raise it too); the tracker
 // can. VMA write locks need no entry: a mark equal to the sequence of an mmap lock that this thread

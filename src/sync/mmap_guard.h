@@ -1,5 +1,5 @@
-// mmap_guard.h: holding the mmap lock, as objects. Both are move-only and are released by the thread
-// that made them; an empty (moved-from) guard holds nothing.
+// mmap_guard.h: holding the mmap lock, as objects. Both are move-only and are released by the
+// thread that made them; an empty (moved-from) guard holds nothing.
 //
 // Clang's analysis follows a guard made by its constructor. A guard that came out of an optional or
 // a move it does not follow: state the hold with lock.assert_held() or assert_held_write(), which

@@ -6,13 +6,17 @@
 //   21  kQueued    somebody waits: newcomers go to the queue's end, nobody overtakes
 //   22 .. 63       how often it was taken for read, modulo 2^42; rides in the same exchange
 //
-// Fair: waiters stand in one queue. A release hands the lock to its head: a writer alone, or, when
-// the head is a reader, every reader then waiting. So a writer waits for the holders and those ahead
-// of it, and a reader for the writers ahead of it. Waits spin before they sleep (spin.h).
+// Fair: who does not get the lock at once competes for it for a moment (spin.h; a writer that finds
+// readers inside does not, since readers overlap), then stands in the queue, and from then on
+// nobody overtakes it. A release hands the lock to the queue's head: a writer alone, or, when the
+// head is a reader, every reader in the queue. So in the queue a writer waits for the holders and
+// those ahead of it, and a reader for the writers ahead of it. Without the competition the lock
+// would be handed to threads that are not running, one context switch for each hold, for as long as
+// there is traffic.
 //
-// seq_ is even while nobody holds the lock for write and odd while somebody does. It is what the VMA
-// locks compare with: ending the write hold (unlock or downgrade) ends all VMA write locks at once.
-// 64 bits never wrap; with fewer, an old mark would match again.
+// seq_ is even while nobody holds the lock for write and odd while somebody does. It is what the
+// VMA locks compare with: ending the write hold (unlock or downgrade) ends all VMA write locks at
+// once. 64 bits never wrap; with fewer, an old mark would match again.
 //
 // Lock order: this lock before everything else; several only parent before child (fork). Never wait
 // for it holding a VMA read lock, nor inside an RCU read section.
@@ -41,7 +45,7 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   using Platform = P;
   using StopToken = typename P::StopToken;
 
-  BasicMmapLock() noexcept : cpus_(P::cpus()) {}
+  BasicMmapLock() noexcept = default;
   ~BasicMmapLock();  // Asserts that nobody holds it or waits.
   BasicMmapLock(const BasicMmapLock&) = delete;
   BasicMmapLock& operator=(const BasicMmapLock&) = delete;
@@ -105,7 +109,9 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   enum class Wait : uint8_t { granted, stopped };
   struct Waiter;
 
+  bool try_take_read() noexcept;
   bool try_take_write() noexcept;
+  bool compete(Want want, const StopToken& stop) noexcept;
   Wait wait_for(Want want, const StopToken& stop) noexcept;
   bool take_or_enqueue(Waiter& waiter) noexcept;
   Wait wait_in_queue(Waiter& waiter, const StopToken& stop) noexcept;
@@ -121,13 +127,11 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
 
   // Read by every fault, written by writers only: a line of its own.
   alignas(kCacheLine) Atomic<uint64_t> seq_{kFirstSeq};
-  const uint32_t cpus_;
 
   // Written by whoever takes the lock.
   alignas(kCacheLine) Atomic<uint64_t> state_{0};
   Atomic<uint32_t> queue_lock_{0};  // 1 = held; for a few instructions only.
-  uint32_t waiting_ = 0;            // Length of the queue. Under queue_lock_, as are:
-  Waiter* head_ = nullptr;
+  Waiter* head_ = nullptr;          // The queue; under queue_lock_.
   Waiter* tail_ = nullptr;
   Atomic<uint64_t> writes_{0};  // Written by the holder only.
   Atomic<uint64_t> wait_ns_{0};
@@ -138,18 +142,24 @@ extern template class BasicMmapLock<NativePlatform>;
 using MmapLock = BasicMmapLock<NativePlatform>;
 
 template <class P>
-inline bool BasicMmapLock<P>::try_lock_read() noexcept PERVMA_NO_ANALYSIS {
+inline bool BasicMmapLock<P>::try_take_read() noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
   while ((s & (kWriter | kQueued)) == 0) {
     PERVMA_DASSERT((s & kReaders) != kReaders);
     if (state_.compare_exchange_weak(s, s + kReader + kTaken,
-                                     std::memory_order_acquire,  // [M1] pairs with [M3] and [M4]
+                                     std::memory_order_acquire,  // [M1] pairs with [M4] and [M5]
                                      std::memory_order_relaxed)) {
-      P::Tracker::acquired(P::Tracker::Kind::mmap_read, this);
       return true;
     }
   }
   return false;
+}
+
+template <class P>
+inline bool BasicMmapLock<P>::try_lock_read() noexcept PERVMA_NO_ANALYSIS {
+  if (!try_take_read()) return false;
+  P::Tracker::acquired(P::Tracker::Kind::mmap_read, this);
+  return true;
 }
 
 }  // namespace pervma

@@ -16,7 +16,6 @@ struct BasicMmapLock<P>::Waiter {
   explicit Waiter(Want w) noexcept : want(w) {}
 
   const Want want;
-  SpinBudget budget = SpinBudget::full;
   Waiter* next = nullptr;  // Links under queue_lock_.
   Waiter* prev = nullptr;
   Atomic<uint32_t> word{kSpinning};
@@ -74,8 +73,8 @@ template <class P>
 void BasicMmapLock<P>::unlock_write() noexcept PERVMA_NO_ANALYSIS {
   P::Tracker::released(P::Tracker::Kind::mmap_write, this);
   seq_end();
-  const uint64_t before =
-      state_.fetch_sub(kWriter, std::memory_order_release);  // [M4] pairs with [M1], [M2], [M6], [M7]
+  const uint64_t before = state_.fetch_sub(
+      kWriter, std::memory_order_release);  // [M4] pairs with [M1], [M2], [M6], [M7]
   PERVMA_DASSERT((before & kHeld) == kWriter);
   if ((before & kQueued) != 0) grant();
 }
@@ -129,10 +128,28 @@ template <class P>
 typename BasicMmapLock<P>::Wait BasicMmapLock<P>::wait_for(Want want,
                                                            const StopToken& stop) noexcept {
   const uint64_t since = P::now_ns();
-  Waiter waiter(want);
-  const Wait result = take_or_enqueue(waiter) ? Wait::granted : wait_in_queue(waiter, stop);
+  Wait result = Wait::granted;
+  if (!compete(want, stop)) {
+    Waiter waiter(want);
+    if (!take_or_enqueue(waiter)) result = wait_in_queue(waiter, stop);
+  }
   wait_ns_.fetch_add(P::now_ns() - since, std::memory_order_relaxed);
   return result;
+}
+
+// Tries for a moment. False: it is time for the queue, which also deals with a stop.
+template <class P>
+bool BasicMmapLock<P>::compete(Want want, const StopToken& stop) noexcept {
+  typename P::Spinner spinner(SpinBudget::full);
+  while (spinner.spin()) {
+    if (want == Want::read ? try_take_read() : try_take_write()) return true;
+    if (stop.stop_requested()) return false;
+    if (want == Want::write && spinner.is_yielding() &&
+        (state_.load(std::memory_order_relaxed) & kReaders) != 0) {
+      return false;
+    }
+  }
+  return false;
 }
 
 // True: taken. False: the waiter is in the queue, kQueued is set, and the lock is held, so that its
@@ -156,8 +173,6 @@ bool BasicMmapLock<P>::take_or_enqueue(Waiter& waiter) noexcept {
   waiter.prev = tail_;
   (tail_ != nullptr ? tail_->next : head_) = &waiter;
   tail_ = &waiter;
-  // The holder and everyone in the queue want a CPU each; beyond that, polling delays the holder.
-  if (++waiting_ >= cpus_) waiter.budget = SpinBudget::pause;
   unlock_queue();
   P::hook(Hook::queue_after_push);
   return false;
@@ -166,7 +181,7 @@ bool BasicMmapLock<P>::take_or_enqueue(Waiter& waiter) noexcept {
 template <class P>
 typename BasicMmapLock<P>::Wait BasicMmapLock<P>::wait_in_queue(Waiter& waiter,
                                                                 const StopToken& stop) noexcept {
-  typename P::Spinner spinner(waiter.budget);
+  typename P::Spinner spinner(SpinBudget::pause);
   typename P::Sleeper sleeper(waiter.word, stop);
   for (;;) {
     uint32_t word = waiter.word.load(std::memory_order_acquire);  // [M9] pairs with [M8]
@@ -246,7 +261,6 @@ template <class P>
 void BasicMmapLock<P>::unlink(Waiter& waiter) noexcept {
   (waiter.prev != nullptr ? waiter.prev->next : head_) = waiter.next;
   (waiter.next != nullptr ? waiter.next->prev : tail_) = waiter.prev;
-  --waiting_;
 }
 
 template <class P>

@@ -1,9 +1,10 @@
-// platform.h: everything the lock protocols take from their surroundings, as one template parameter.
+// platform.h: everything the lock protocols take from their surroundings, as one template
+// parameter.
 //
 // The protocol classes are written as `template <class P> class BasicX`, with X = BasicX<
 // NativePlatform>. A model checker brings a platform of its own with the same names; a test derives
-// from NativePlatform and replaces hook() to force a schedule. Orders are std::memory_order constants
-// everywhere: a checker's Atomic maps them to its own.
+// from NativePlatform and replaces hook() to force a schedule. Orders are std::memory_order
+// constants everywhere: a checker's Atomic maps them to its own.
 #pragma once
 
 #include <sched.h>
@@ -61,7 +62,6 @@ struct NativePlatform {
   static void yield() noexcept { sched_yield(); }
 
   static uint64_t now_ns() noexcept { return monotonic_ns(); }
-  static uint32_t cpus() noexcept { return usable_cpus(); }
 
   static void hook(Hook) noexcept {}
 

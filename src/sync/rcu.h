@@ -55,7 +55,8 @@ inline const void* tsan_rcu_address() noexcept { return &urcu_bp_gp; }
 }  // namespace detail
 
 // A read section, for as long as the guard lives. Wait-free, about 2 ns for both ends; a thread's
-// first section registers it (a lock and an allocation inside liburcu). Ends on the thread it began.
+// first section registers it (a lock and an allocation inside liburcu). Ends on the thread it
+// began.
 class [[nodiscard]] RcuReader {
  public:
   RcuReader() noexcept { _urcu_bp_read_lock(); }

@@ -1,8 +1,8 @@
 // rcu_retire.h: frees objects once no RCU reader can look at them any more, in batches.
 //
 // An object handed to retire() is passed to the free function after a grace period, on liburcu's
-// callback thread. A batch has memory of its own, so nothing of a retired object is overwritten while
-// readers may still be in it. One owner at a time: every member but pending() is externally
+// callback thread. A batch has memory of its own, so nothing of a retired object is overwritten
+// while readers may still be in it. One owner at a time: every member but pending() is externally
 // synchronised (by the mmap write lock, where a tree is the owner).
 #pragma once
 
@@ -19,7 +19,7 @@ class RcuRetire {
   // Called once per object; may run on another thread, at any time until the destructor returns.
   using Free = void (*)(void* context, void* object);
 
-  static constexpr size_t kBatch = 123;                // A batch is 1,024 bytes.
+  static constexpr size_t kBatch = 123;                   // A batch is 1,024 bytes.
   static constexpr size_t kMaxPending = size_t{1} << 16;  // Above it retire() waits for readers.
 
   RcuRetire(Free free_object, void* context) noexcept : free_(free_object), context_(context) {}
@@ -32,10 +32,10 @@ class RcuRetire {
   // False: out of memory, and what could be reserved is kept.
   [[nodiscard]] bool reserve(size_t n) noexcept;
 
-  // Frees `object` after a grace period. Without a reservation it may have to allocate, and when that
-  // fails waits for the grace period on the spot (then: not inside a read section). Waits, too, when
-  // kMaxPending objects are behind and this thread is not in a read section: a writer faster than
-  // the callback thread would otherwise fill the memory.
+  // Frees `object` after a grace period. Without a reservation it may have to allocate, and when
+  // that fails waits for the grace period on the spot (then: not inside a read section). Waits,
+  // too, when kMaxPending objects are behind and this thread is not in a read section: a writer
+  // faster than the callback thread would otherwise fill the memory.
   void retire(void* object) noexcept;
 
   // Starts the grace period of what was retired so far; else a batch waits until it is full.
@@ -53,10 +53,10 @@ class RcuRetire {
 
   const Free free_;
   void* const context_;
-  Batch* open_ = nullptr;         // The batch being filled, or none.
-  Batch* spare_ = nullptr;        // Reserved empty batches, linked.
+  Batch* open_ = nullptr;   // The batch being filled, or none.
+  Batch* spare_ = nullptr;  // Reserved empty batches, linked.
   size_t spares_ = 0;
-  size_t handed_over_ = 0;        // Objects ever given to a callback.
+  size_t handed_over_ = 0;          // Objects ever given to a callback.
   std::atomic<size_t> retired_{0};  // Objects ever retired; written by the owner only.
   std::atomic<size_t> freed_{0};    // Objects ever freed; a callback's last look at this object.
 };

@@ -42,7 +42,8 @@ class BasicRefcount {
     }
   }
 
-  // Gives a reference back. True: it was the last, and the object is the caller's to free. Lock-free.
+  // Gives a reference back. True: it was the last, and the object is the caller's to free.
+  // Lock-free.
   [[nodiscard]] bool put() noexcept {
     uint32_t n = refs_.load(std::memory_order_relaxed);
     do {

@@ -13,17 +13,7 @@ uint64_t monotonic_ns() noexcept {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
 }
 
-uint32_t usable_cpus() noexcept {
-  // Fails on machines with more than 1,024 CPUs: then there are certainly enough of them.
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return CPU_SETSIZE;
-  const int count = CPU_COUNT(&set);
-  return count > 0 ? static_cast<uint32_t>(count) : 1;
-}
-
 bool AdaptiveSpinner::spin() noexcept {
-  if (budget_ == SpinBudget::none) return false;
   if (round_ < kPauses) {
     ++round_;
     cpu_relax();

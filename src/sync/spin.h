@@ -13,12 +13,8 @@ namespace pervma {
 // CLOCK_MONOTONIC in nanoseconds.
 uint64_t monotonic_ns() noexcept;
 
-// The CPUs this process may run on, at least 1.
-uint32_t usable_cpus() noexcept;
-
 enum class SpinBudget : uint8_t {
-  none,   // more waiters than CPUs: sleep at once
-  pause,  // a few pauses only
+  pause,  // a few pauses
   full,   // pauses, then yields, for about the price of a wake-up
 };
 
@@ -28,6 +24,8 @@ class AdaptiveSpinner {
 
   // Passes a moment. False when it is time to sleep.
   [[nodiscard]] bool spin() noexcept;
+  // The pauses are over: what is waited for takes longer than most holds.
+  [[nodiscard]] bool is_yielding() const noexcept { return round_ == kPauses; }
 
  private:
   static constexpr uint32_t kPauses = 24;  // 1-2 us on a core whose pause takes 140 cycles

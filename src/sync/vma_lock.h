@@ -2,8 +2,8 @@
 // lock at all" to per-CPU slots, so that all are in one binary and are measured in one run.
 //
 // A design is a type with static functions only. Its state lies in the VMA in two parts: `Near` on
-// the VMA's first, hot line beside the bounds; `Far` on its second line, which readers write. What a
-// read must remember until its end (a slot, a sequence) is the `Token`, kept by the read guard.
+// the VMA's first, hot line beside the bounds; `Far` on its second line, which readers write. What
+// a read must remember until its end (a slot, a sequence) is the `Token`, kept by the read guard.
 //
 // The guarantee all designs give, and all else rests on: begin_read() may answer `contended` for a
 // free VMA, never `locked` for one that is write-locked.
@@ -23,7 +23,8 @@ namespace pervma {
 
 enum class ReadTry : uint8_t {
   locked,     // the VMA is read-locked; now check that its bounds cover the address
-  contended,  // a writer is (or may be) in the way, or the design has no readers: take the mmap lock
+  contended,  // a writer is (or may be) in the way, or the design has no readers: take the mmap
+              // lock
   detached,   // not in this space any more: look it up again
 };
 
@@ -41,36 +42,37 @@ struct NoToken {};
 // vma_lock_refcount.h. Preconditions: begin_read and start_read_locked run inside an RCU read
 // section or with the VMA otherwise kept in memory; the others as their comments say.
 template <class L>
-concept VmaLockDesign = requires(
-    typename L::Near& near, const typename L::Near& cnear, typename L::Far& far,
-    const typename L::Far& cfar, typename L::Space& space, const typename L::Space& cspace,
-    const typename L::Token& token, const typename L::Space::StopToken& stop) {
-  { L::kName } -> std::convertible_to<std::string_view>;
-  // False: begin_read() never answers `locked`, every fault takes the mmap lock.
-  { L::kServesFaults } -> std::convertible_to<bool>;
+concept VmaLockDesign =
+    requires(typename L::Near& near, const typename L::Near& cnear, typename L::Far& far,
+             const typename L::Far& cfar, typename L::Space& space, const typename L::Space& cspace,
+             const typename L::Token& token, const typename L::Space::StopToken& stop) {
+      { L::kName } -> std::convertible_to<std::string_view>;
+      // False: begin_read() never answers `locked`, every fault takes the mmap lock.
+      { L::kServesFaults } -> std::convertible_to<bool>;
 
-  // A VMA comes out of the allocator / goes back to it (detached, no reader). init() may fail for
-  // designs that allocate.
-  { L::init(near, far, cspace) } noexcept -> std::same_as<bool>;
-  { L::retire(near, far) } noexcept;
+      // A VMA comes out of the allocator / goes back to it (detached, no reader). init() may fail
+      // for designs that allocate.
+      { L::init(near, far, cspace) } noexcept -> std::same_as<bool>;
+      { L::retire(near, far) } noexcept;
 
-  // Readers.
-  { L::begin_read(near, far, cspace) } noexcept -> std::same_as<ReadAttempt<typename L::Token>>;
-  { L::start_read_locked(near, far, cspace) } noexcept
-      -> std::same_as<ReadAttempt<typename L::Token>>;
-  { L::still_valid(cnear, token) } noexcept -> std::same_as<bool>;
-  { L::end_read(far, token) } noexcept;
+      // Readers.
+      { L::begin_read(near, far, cspace) } noexcept -> std::same_as<ReadAttempt<typename L::Token>>;
+      {
+        L::start_read_locked(near, far, cspace)
+      } noexcept -> std::same_as<ReadAttempt<typename L::Token>>;
+      { L::still_valid(cnear, token) } noexcept -> std::same_as<bool>;
+      { L::end_read(far, token) } noexcept;
 
-  // Writers: the space's mmap lock is held for write.
-  { L::lock_write(near, far, space, stop) } noexcept -> std::same_as<bool>;
-  { L::attach(near, far, space) } noexcept;
-  { L::detach(near, far, space) } noexcept;
+      // Writers: the space's mmap lock is held for write.
+      { L::lock_write(near, far, space, stop) } noexcept -> std::same_as<bool>;
+      { L::attach(near, far, space) } noexcept;
+      { L::detach(near, far, space) } noexcept;
 
-  // Questions for assertions and statistics.
-  { L::is_write_locked(cnear, cspace) } noexcept -> std::same_as<bool>;
-  { L::is_detached(cfar) } noexcept -> std::same_as<bool>;
-  { L::is_read_locked_or_more(cnear, cfar, cspace) } noexcept -> std::same_as<bool>;
-  { L::reader_count(cfar) } noexcept -> std::same_as<uint32_t>;
-};
+      // Questions for assertions and statistics.
+      { L::is_write_locked(cnear, cspace) } noexcept -> std::same_as<bool>;
+      { L::is_detached(cfar) } noexcept -> std::same_as<bool>;
+      { L::is_read_locked_or_more(cnear, cfar, cspace) } noexcept -> std::same_as<bool>;
+      { L::reader_count(cfar) } noexcept -> std::same_as<uint32_t>;
+    };
 
 }  // namespace pervma

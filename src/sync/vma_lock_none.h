@@ -1,5 +1,5 @@
-// vma_lock_none.h: the design without a VMA lock, as Linux was before 6.4: every fault takes the mmap
-// lock for read. It keeps the marks, so that "this VMA is write-locked" can still be asserted.
+// vma_lock_none.h: the design without a VMA lock, as Linux was before 6.4: every fault takes the
+// mmap lock for read. It keeps the marks, so that "this VMA is write-locked" can still be asserted.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +38,7 @@ class BasicMmapLockDesign {
   }
   static void retire(Near&, Far& far) noexcept { PERVMA_ASSERT(is_detached(far)); }
 
-  static Attempt begin_read(Near&, Far&, const Space&) noexcept {
-    return {ReadTry::contended, {}};
-  }
+  static Attempt begin_read(Near&, Far&, const Space&) noexcept { return {ReadTry::contended, {}}; }
   static Attempt start_read_locked(Near&, Far&, const Space&) noexcept {
     return {ReadTry::contended, {}};
   }

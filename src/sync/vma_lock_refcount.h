@@ -9,8 +9,8 @@
 //   kExclude+1         a writer has drained all readers, or a detacher waits    no
 //   above              a writer or a detacher waits for readers                 no
 //
-// What can no longer happen: with kExclude set the count only falls; from 0 only attach() leads away,
-// and it never becomes 0 by a reader. kExclude + kLimit fits 31 bits, so nothing overflows.
+// What can no longer happen: with kExclude set the count only falls; from 0 only attach() leads
+// away, and it never becomes 0 by a reader. kExclude + kLimit fits 31 bits, so nothing overflows.
 //
 // Unlocked readers look at vm_refcnt and vm_lock_seq only, because the VMA's memory may have been
 // freed and be somebody else's VMA by now (it stays a VMA: type-stable). So neither atomic is ever
@@ -56,8 +56,8 @@ class BasicRefcountLock {
   // The VMA goes back to the allocator: asserts that it is detached and nobody reads.
   static void retire(Near& near, Far& far) noexcept;
 
-  // Tries to lock for reading. On `locked` the caller checks the bounds next, and ends the read when
-  // they do not cover its address. Lock-free, never waits; one RMW, about 7 ns uncontended.
+  // Tries to lock for reading. On `locked` the caller checks the bounds next, and ends the read
+  // when they do not cover its address. Lock-free, never waits; one RMW, about 7 ns uncontended.
   static Attempt begin_read(Near& near, Far& far, const Space& space) noexcept;
   // The same under the mmap read lock: no writer can be met, only the limit of readers.
   static Attempt start_read_locked(Near& near, Far& far, const Space& space) noexcept;
@@ -85,8 +85,7 @@ class BasicRefcountLock {
     return far.vm_refcnt.load(std::memory_order_relaxed) == 0;
   }
   // Read-locked by somebody, or write-locked. In debug builds, read-locked by this thread.
-  static bool is_read_locked_or_more(const Near& near, const Far& far,
-                                     const Space& space) noexcept;
+  static bool is_read_locked_or_more(const Near& near, const Far& far, const Space& space) noexcept;
   // A moment's number of readers, those backing out included.
   static uint32_t reader_count(const Far& far) noexcept;
 
@@ -164,8 +163,9 @@ inline void BasicRefcountLock<P>::end_read(Far& far, const Token&) noexcept {
 template <class P>
 inline void BasicRefcountLock<P>::leave(Far& far) noexcept {
   const auto* const address = &far.vm_refcnt;
-  const uint32_t n = far.vm_refcnt.fetch_sub(1, std::memory_order_release) - 1;  // [L3] with [L4], [L6], [L7]
-  PERVMA_DASSERT(n != 0 && n != kExclude - 1);  // More ends than begins.
+  const uint32_t n =
+      far.vm_refcnt.fetch_sub(1, std::memory_order_release) - 1;  // [L3] with [L4], [L6], [L7]
+  PERVMA_DASSERT(n != 0 && n != kExclude - 1);                    // More ends than begins.
   if (n == kExclude || n == kExclude + 1) {
     P::hook(Hook::read_before_wake);
     P::wake_one(address);  // One waiter at most: both kinds hold the mmap write lock.
@@ -211,9 +211,9 @@ void BasicRefcountLock<P>::detach(Near& near, Far& far, Space& space) noexcept {
   space.assert_held_write();
   PERVMA_ASSERT(is_write_locked(near, space));
   uint32_t n = 1;
-  if (far.vm_refcnt.compare_exchange_strong(
-          n, 0, std::memory_order_acquire,  // [L7] pairs with [L3]
-          std::memory_order_relaxed)) {
+  if (far.vm_refcnt.compare_exchange_strong(n, 0,
+                                            std::memory_order_acquire,  // [L7] pairs with [L3]
+                                            std::memory_order_relaxed)) {
     return;
   }
   PERVMA_ASSERT_OP(n, !=, 0u);  // Detached twice.

@@ -31,7 +31,7 @@ class Finder {
  public:
   Finder(const Script& script, const Recording& recording)
       : script_(script), rec_(recording), orders_(script.spaces.size()),
-        last_of_thread_(recording.threads.size(), kNoOp) {}
+        ops_of_thread_(recording.threads.size()) {}
 
   Result<Dependencies> find(const Visit& visit);
 
@@ -48,6 +48,7 @@ class Finder {
   void depend_on(const IntervalMap<OpIndex>& map, Range r) {
     map.for_each(r, [&](Range, OpIndex op) { depend(op); });
   }
+  OpIndex last_before_creation(const Thread&) const;
   // The VMAs that meet the range, and those adjacent to it.
   std::vector<Piece> around(SpaceIndex, Range) const;
   Range affected(const Op&) const;
@@ -57,7 +58,7 @@ class Finder {
   const Recording& rec_;
   std::unique_ptr<Stage> stage_;
   std::vector<SpaceOrder> orders_;
-  std::vector<OpIndex> last_of_thread_;
+  std::vector<std::vector<OpIndex>> ops_of_thread_;
   std::vector<OpIndex> found_;
   std::vector<Piece> around_before_;
   Range affected_{};
@@ -182,13 +183,23 @@ void Finder::after_change(OpIndex i, const Op& op, SpaceOrder& order) {
   }
 }
 
+// What the creator had done when it made the thread.
+OpIndex Finder::last_before_creation(const Thread& thread) const {
+  if (thread.parent == kNoThread || thread.created == kNoEvent) return kNoOp;
+  const uint32_t line = rec_.events[thread.created].line;
+  OpIndex last = kNoOp;
+  for (const OpIndex i : ops_of_thread_[thread.parent]) {
+    if (script_.ops[i].line >= line) break;
+    last = i;
+  }
+  return last;
+}
+
 void Finder::before(OpIndex i) {
   const Op& op = script_.ops[i];
   SpaceOrder& order = orders_[op.space];
-  if (last_of_thread_[op.thread] == kNoOp) {
-    // A new thread: after what its creator had done.
-    const Thread& thread = rec_.threads[op.thread];
-    if (thread.parent != kNoThread) depend(last_of_thread_[thread.parent]);
+  if (ops_of_thread_[op.thread].empty()) {
+    depend(last_before_creation(rec_.threads[op.thread]));
   }
   switch (op.kind) {
     case OpKind::user_fault:
@@ -214,7 +225,7 @@ void Finder::before(OpIndex i) {
 void Finder::after(OpIndex i) {
   const Op& op = script_.ops[i];
   SpaceOrder& order = orders_[op.space];
-  last_of_thread_[op.thread] = i;
+  ops_of_thread_[op.thread].push_back(i);
   if (!op.writes_map) {
     if (op.kind == OpKind::user_fault || op.kind == OpKind::kernel_fault) after_fault(i, op, order);
     return;

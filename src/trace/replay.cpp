@@ -15,6 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr uint64_t kTablePages = 4096;
+
 // How far a worker is. A line of its own: the others poll it.
 struct alignas(64) Progress {
   std::atomic<uint32_t> done{0};
@@ -126,7 +128,9 @@ TraceResult<std::unique_ptr<Prepared>> prepare(const std::string& path) {
 
 Result<ReplayResult> replay(const Prepared& prepared, const ReplayOptions& options) {
   const Script& script = prepared.script;
-  Result<std::unique_ptr<Stage>> stage = Stage::create(script, options.design);
+  // A page per fault and some tables: the host's own faults are no matter of lock designs.
+  const PageCount present{(script.user_faults + script.user_faults / 8) + kTablePages};
+  Result<std::unique_ptr<Stage>> stage = Stage::create(script, options.design, present);
   if (!stage) return std::unexpected(stage.error());
   Run run(script, **stage, make_schedule(script, prepared.dependencies, options.workers),
           options.progress);

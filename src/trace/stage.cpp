@@ -109,9 +109,10 @@ std::string describe(const SeenMapping& m) {
                      m.device_minor, m.inode);
 }
 
-Result<std::unique_ptr<Stage>> Stage::create(const Script& script, Design design) {
+Result<std::unique_ptr<Stage>> Stage::create(const Script& script, Design design,
+                                             PageCount present) {
   std::unique_ptr<Stage> stage(new Stage(script, design));
-  Result<std::unique_ptr<Engine>> engine = Engine::create();
+  Result<std::unique_ptr<Engine>> engine = Engine::create({.present = present});
   if (!engine) return std::unexpected(engine.error());
   stage->engine_ = std::move(*engine);
   for (const ScriptFile& file : script.files) {
@@ -200,7 +201,7 @@ int64_t Stage::exec_stack(const Op& op, AddressSpace& space) noexcept {
       t_change_files.emplace_back();
     }
   }
-  space.set_stack(top_page);
+  space.set_stack(op.address + op.length - kPageSize);
   return op.result;
 }
 

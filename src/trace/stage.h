@@ -30,7 +30,8 @@ struct PlayLog {
 
 class Stage final : private MapObserver {
  public:
-  static Result<std::unique_ptr<Stage>> create(const Script&, Design);
+  // `present`: pages of memory to have at hand before anything is played.
+  static Result<std::unique_ptr<Stage>> create(const Script&, Design, PageCount present = {0});
   ~Stage();
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;

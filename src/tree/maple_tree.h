@@ -63,9 +63,11 @@ class BasicMapleTree {
     if (node.is_null()) return nullptr;
     while (!node.is_leaf()) {
       const MapleInner<P>* inner = node.inner();
+      inner->prefetch_slots();
       node = Ref(MapleProtocol<P>::child(inner->slots[inner->slot_of(index)]));
     }
     const MapleLeaf<P>* leaf = node.leaf();
+    leaf->prefetch_slots();
     const unsigned slot = MapleProtocol<P>::template leaf_slot<kLeafSlots - 1>(leaf->pivots, index);
     return reinterpret_cast<void*>(MapleProtocol<P>::entry(leaf->slots[slot]));
   }
@@ -106,6 +108,9 @@ class BasicMapleTree {
 
   // Makes `empty` a copy of this tree, node by node. False: out of memory, `empty` is still empty.
   [[nodiscard]] bool duplicate_into(BasicMapleTree& empty) const noexcept;
+
+  // Starts the grace period of the nodes replaced so far; else that happens a hundred at a time.
+  void flush_retired() noexcept { retire_.flush(); }
 
   // Turning it on: before the tree gets readers. Off: when the last unlocked reader has gone.
   void set_rcu_mode(RcuMode mode) noexcept { mode_ = mode; }

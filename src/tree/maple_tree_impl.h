@@ -42,7 +42,7 @@ bool BasicMapleTree<P>::reserve(unsigned stores) noexcept {
 
 template <class P>
 void BasicMapleTree<P>::trim_stock() noexcept {
-  const size_t most = std::max(promised_, kStockMax);
+  const size_t most = std::max(promised_ + kStockSlack, kStockMax);
   if (stock_.size() > most) pool_.give(stock_, most);
 }
 

@@ -1,13 +1,19 @@
+#include <pervma/pervma.h>
+
+#include <array>
 #include <cstdio>
 
-#include "pervma/address.h"
-#include "pervma/error.h"
-#include "pervma/version.h"
-
 int main() {
-  const auto range = pervma::Range::from(pervma::Address{0x1000}, 0x2000);
-  if (!range || range->pages().value != 2) return 1;
-  if (pervma::error_name(pervma::Error::nomem) != "ENOMEM") return 2;
-  if (pervma::version() != pervma::kVersion) return 3;
-  std::printf("pervma %s\n", pervma::version().data());
+  using namespace pervma;
+  auto engine = Engine::create({.frames = PageCount{1024}}).value();
+  auto space = engine->create_space().value();
+  const auto flags = MapFlags::private_ | MapFlags::anonymous;
+  const Address at =
+      space->map({.length = 8192, .prot = Prot::read | Prot::write, .flags = flags}).value();
+  const std::array<std::byte, 2> sent{std::byte{1}, std::byte{2}};
+  std::array<std::byte, 2> got{};
+  if (space->store(at + 4095, sent) != FaultOutcome::resolved) return 1;
+  if (space->load(at + 4095, got) != FaultOutcome::resolved || got != sent) return 2;
+  if (!space->try_read_vma(at) || version() != kVersion) return 3;
+  std::printf("pervma %s\n", version().data());
 }

@@ -1,5 +1,6 @@
 // actor.h: a named thread that does what a test tells it, one thing at a time, so that a test can
-// write a schedule of several threads as a sequence. Locks are released by the actor that took them.
+// write a schedule of several threads as a sequence. Locks are released by the actor that took
+// them.
 #pragma once
 
 #include <condition_variable>

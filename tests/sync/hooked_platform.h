@@ -17,6 +17,7 @@ inline thread_local std::function<void(Hook)> t_on_hook;
 struct SleepingSpinner {
   explicit SleepingSpinner(SpinBudget) noexcept {}
   [[nodiscard]] bool spin() noexcept { return false; }
+  [[nodiscard]] bool is_yielding() const noexcept { return false; }
 };
 
 struct HookedPlatform : NativePlatform {

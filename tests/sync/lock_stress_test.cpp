@@ -1,6 +1,6 @@
 // Several threads on a few VMAs of two spaces, doing everything at once: reads, writes, detach and
-// reuse by the other space, stops, downgrades. What must hold is stated by plain fields: a read lock
-// that coexists with a write lock tears them, and is a race to TSan.
+// reuse by the other space, stops, downgrades. What must hold is stated by plain fields: a read
+// lock that coexists with a write lock tears them, and is a race to TSan.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -40,7 +40,7 @@ template <class Base>
 struct Jittery : Base {
   static void hook(Hook) noexcept {
     thread_local uint32_t n = 0;
-    if (++n % 16 == 0) std::this_thread::yield();
+    if (++n % 8 == 0) std::this_thread::yield();
   }
 };
 
@@ -141,7 +141,7 @@ class Stress {
     }
     EXPECT_TRUE(Lock::lock_write(vma.near, vma.far, space.mm, stop));
     ++vma.left;
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // Keeps the two stores apart.
+    linger();  // A reader that gets in now sees them differ.
     ++vma.right;
   }
 
@@ -151,6 +151,7 @@ class Stress {
       const BasicMmapWrite<P> hold(from.mm);
       if (where(vma) != &from) return;
       ASSERT_TRUE(Lock::lock_write(vma.near, vma.far, from.mm));
+      linger();
       Lock::detach(vma.near, vma.far, from.mm);
       where_[&vma - vmas_].store(nullptr, std::memory_order_relaxed);
       vma.space = nullptr;
@@ -167,9 +168,11 @@ class Stress {
     vma.space = &to.mm;
     const BasicMmapWrite<P> hold(to.mm);
     ASSERT_TRUE(Lock::lock_write(vma.near, vma.far, to.mm));
+    linger();
     Lock::attach(vma.near, vma.far, to.mm);
     where_[&vma - vmas_].store(&to, std::memory_order_relaxed);
     ++vma.left;  // Still write-locked: an edit after publication is not seen half done.
+    linger();
     ++vma.right;
   }
 
@@ -190,6 +193,12 @@ class Stress {
     const uint64_t generation = space.generation;
     std::this_thread::yield();
     EXPECT_EQ(space.generation, generation);
+  }
+
+  // Lets others run in the middle of a write, every other time.
+  static void linger() {
+    thread_local unsigned n = 0;
+    if (++n % 2 == 0) std::this_thread::yield();
   }
 
   const Space* where(const StressVma& vma) const {

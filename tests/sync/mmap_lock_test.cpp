@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -300,6 +302,56 @@ TEST(MmapLock, acquisitions_are_counted_and_failed_tries_are_not) {
   EXPECT_EQ(mm.stats().read, 4u);
   EXPECT_EQ(mm.stats().write, 3u);
   EXPECT_GT(mm.stats().wait_ns, 0u);
+}
+
+// A spinner that goes on for as long as it is asked, and tells the test.
+struct EagerSpinner {
+  static inline thread_local std::function<void()> t_on_spin;
+  explicit EagerSpinner(SpinBudget) noexcept {}
+  [[nodiscard]] bool spin() noexcept {
+    if (t_on_spin) t_on_spin();
+    return true;
+  }
+  [[nodiscard]] bool is_yielding() const noexcept { return true; }
+};
+struct EagerPlatform : HookedPlatform {
+  using Spinner = EagerSpinner;
+};
+
+TEST(MmapLock, who_finds_the_lock_free_while_competing_never_queues) {
+  BasicMmapLock<EagerPlatform> mm;
+  Actor waiter;
+  Actor holder;
+  bool queued = false;
+  std::optional<BasicMmapWrite<EagerPlatform>> held;
+  holder.run([&] { held.emplace(mm); });
+  waiter.run([&] {
+    t_on_hook = [&](Hook at) { queued |= at == Hook::queue_after_push; };
+    int spins = 0;
+    EagerSpinner::t_on_spin = [&] {
+      if (++spins == 3) holder.run([&] { held.reset(); });
+    };
+    const BasicMmapRead<EagerPlatform> read(mm);
+    EXPECT_EQ(spins, 3);
+    EagerSpinner::t_on_spin = nullptr;
+    t_on_hook = nullptr;
+  });
+  EXPECT_FALSE(queued);
+}
+
+TEST(MmapLock, a_writer_that_finds_readers_inside_stops_competing) {
+  BasicMmapLock<EagerPlatform> mm;
+  Actor writer;
+  Signal queued;
+  std::optional<BasicMmapRead<EagerPlatform>> held(std::in_place, mm);
+  writer.start([&] {
+    const OnHook hook(Hook::queue_after_push, [&] { queued.set(); });
+    const BasicMmapWrite<EagerPlatform> write(mm);
+  });
+  queued.wait();
+  held.reset();
+  writer.wait();
+  EXPECT_EQ(mm.stats().write, 1u);
 }
 
 TEST(MmapGuards, hold_the_lock_while_they_live) {

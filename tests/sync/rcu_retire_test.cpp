@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actor.h"
+#include "failing_new.h"
 
 namespace pervma::test {
 namespace {
@@ -91,6 +92,32 @@ TEST(RcuRetire, the_memory_that_waits_is_bounded) {
     retire.retire(new uint64_t(i));
     ASSERT_LT(retire.pending(), RcuRetire::kMaxPending + RcuRetire::kBatch);
   }
+}
+
+TEST(RcuRetire, what_is_reserved_needs_no_memory_later) {
+  Freed freed;
+  RcuRetire retire(&Freed::free_one, &freed);
+  std::vector<uint64_t*> objects;
+  for (uint64_t i = 0; i < 3 * RcuRetire::kBatch; ++i) objects.push_back(new uint64_t(i));
+  ASSERT_TRUE(retire.reserve(objects.size()));
+  const FailingNew no_memory;
+  // Without the reservation a failure shows as an object freed on the spot.
+  const RcuReader reader;
+  for (uint64_t* object : objects) retire.retire(object);
+  EXPECT_EQ(retire.pending(), objects.size());
+  EXPECT_EQ(freed.now(), 0u);
+  EXPECT_FALSE(retire.reserve(1));
+}
+
+TEST(RcuRetire, without_memory_an_object_is_freed_after_a_grace_period_on_the_spot) {
+  Freed freed;
+  RcuRetire retire(&Freed::free_one, &freed);
+  auto* object = new uint64_t(1);
+  const FailingNew no_memory;
+  EXPECT_FALSE(retire.reserve(1));
+  retire.retire(object);
+  EXPECT_EQ(freed.now(), 1u);
+  EXPECT_EQ(retire.pending(), 0u);
 }
 
 // Under TSan and ASan: the reader's plain loads and the free must be ordered.

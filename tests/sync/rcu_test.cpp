@@ -57,8 +57,8 @@ TEST(Rcu, a_grace_period_waits_for_the_reader_inside) {
   EXPECT_TRUE(over.load(std::memory_order_relaxed));
 }
 
-// Under ASan a grace period that is too short is a use after free; under TSan a missing edge from the
-// reader's end to the writer is a race.
+// Under ASan a grace period that is too short is a use after free; under TSan a missing edge from
+// the reader's end to the writer is a race.
 TEST(Rcu, what_a_reader_looks_at_is_freed_only_after_it) {
   struct Box {
     uint64_t value;

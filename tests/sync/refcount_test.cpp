@@ -72,8 +72,8 @@ TEST(RefcountDeathTest, a_put_too_many_aborts) {
   EXPECT_DEATH((void)refs.put(), "assertion failed");
 }
 
-// Plain data under TSan: what the owner writes before set() is ordered before a get() that succeeds,
-// and what holders did before their put() is ordered before the reuse after the last one.
+// Plain data under TSan: what the owner writes before set() is ordered before a get() that
+// succeeds, and what holders did before their put() is ordered before the reuse after the last one.
 TEST(Refcount, orders_the_uses_of_recycled_memory) {
   struct Object {
     Refcount refs;

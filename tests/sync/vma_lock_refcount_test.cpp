@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <stop_token>
+#include <thread>
 
 #include "actor.h"
 #include "hooked_platform.h"
@@ -264,8 +266,7 @@ TEST_F(VmaRefcountLock, a_stop_between_the_look_and_the_sleep_is_not_missed) {
   Actor stopper;
   writer_.run([&] {
     mm_.lock_write();
-    const OnHook hook(Hook::write_before_sleep,
-                      [&] { stopper.run([&] { stop.request_stop(); }); });
+    const OnHook hook(Hook::write_before_sleep, [&] { stopper.run([&] { stop.request_stop(); }); });
     got_it_ = vma_.lock_write(mm_, stop.get_token());
   });
   EXPECT_FALSE(got_it_);
@@ -355,6 +356,40 @@ TEST_F(VmaRefcountLock, detach_waits_for_a_reader_that_came_before_exclude) {
   EXPECT_EQ(vma_.begin(mm_), ReadTry::contended) << "its mark is seen first, while the hold lasts";
   end_write_hold();
   EXPECT_EQ(vma_.begin(mm_), ReadTry::detached);
+}
+
+// Under TSan: the reader's look at `owner` is before the new owner is written. The threads are told
+// their turns by relaxed atomics, which order nothing.
+TEST_F(VmaRefcountLock, a_detach_that_need_not_wait_still_comes_after_readers_that_have_left) {
+  std::atomic<int> turn{0};
+  const auto await = [&](int n) {
+    while (turn.load(std::memory_order_relaxed) != n) std::this_thread::yield();
+  };
+  ReadTry outcome{};
+  std::thread reader([&] {
+    {
+      const OnHook hook(Hook::read_before_increment, [&] {
+        turn.store(1, std::memory_order_relaxed);
+        await(2);
+      });
+      outcome = vma_.begin(mm_);
+    }
+    turn.store(3, std::memory_order_relaxed);
+  });
+  std::thread writer([&] {
+    await(1);
+    mm_.lock_write();
+    EXPECT_TRUE(vma_.lock_write(mm_));
+    turn.store(2, std::memory_order_relaxed);
+    await(3);
+    Lock::detach(vma_.near, vma_.far, mm_);
+    EXPECT_TRUE(Lock::init(vma_.near, vma_.far, other_));
+    mm_.unlock_write();
+  });
+  reader.join();
+  writer.join();
+  EXPECT_EQ(outcome, ReadTry::contended);
+  EXPECT_EQ(vma_.count(), 0u);
 }
 
 TEST_F(VmaRefcountLock, a_reader_that_leaves_just_before_detach_excludes_does_not_hang_it) {

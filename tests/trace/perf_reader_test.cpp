@@ -64,7 +64,7 @@ std::string problem(const std::string& text) {
 TEST(PerfReader, reads_who_and_when_exactly) {
   const Recording r = good(at(4375.914154, user_fault(0x53e108), 27887, 27889));
   ASSERT_EQ(r.events.size(), 1u);
-  const Event& e = r.events[0];
+  const Event& e = r.events.at(0);
   EXPECT_EQ(e.time_ns, 4'375'914'154'000u);
   EXPECT_EQ(e.pid, 27887);
   EXPECT_EQ(e.tid, 27889);
@@ -82,8 +82,8 @@ TEST(PerfReader, a_comm_may_hold_anything) {
        {"a b: 1/2 3.4: x", "GC Thread#1", ":27889", "exec: x", "0/0 1.0: y", "syscalls:sys_en"}) {
     const Recording r = good(at(1.5, user_fault(1), 10, 11, comm));
     ASSERT_EQ(r.events.size(), 1u);
-    EXPECT_EQ(r.text(r.events[0].comm), comm);
-    EXPECT_EQ(r.events[0].tid, 11);
+    EXPECT_EQ(r.text(r.events.at(0).comm), comm);
+    EXPECT_EQ(r.events.at(0).tid, 11);
   }
 }
 
@@ -132,23 +132,23 @@ TEST(PerfReader, pairs_enters_with_exits_by_thread_and_marks_what_is_inside) {
                            at(3, user_fault(1), 10, 12) + at(4, kMap) + at(5, kExitMunmap, 10, 11) +
                            at(6, kExitMunmap, 10, 10) + at(7, user_fault(1), 10, 10));
   ASSERT_EQ(r.events.size(), 7u);
-  EXPECT_EQ(r.events[0].as<SyscallEnter>()->exit, 5u);
-  EXPECT_EQ(r.events[1].as<SyscallEnter>()->exit, 4u);
-  EXPECT_EQ(r.events[5].as<SyscallExit>()->enter, 0u);
-  EXPECT_EQ(r.events[4].as<SyscallExit>()->enter, 1u);
-  EXPECT_EQ(r.events[2].call, kNoEvent);
-  EXPECT_EQ(r.events[3].call, 0u);
-  EXPECT_EQ(r.events[5].call, 0u);
-  EXPECT_EQ(r.events[6].call, kNoEvent);
+  EXPECT_EQ(r.events.at(0).as<SyscallEnter>()->exit, 5u);
+  EXPECT_EQ(r.events.at(1).as<SyscallEnter>()->exit, 4u);
+  EXPECT_EQ(r.events.at(5).as<SyscallExit>()->enter, 0u);
+  EXPECT_EQ(r.events.at(4).as<SyscallExit>()->enter, 1u);
+  EXPECT_EQ(r.events.at(2).call, kNoEvent);
+  EXPECT_EQ(r.events.at(3).call, 0u);
+  EXPECT_EQ(r.events.at(5).call, 0u);
+  EXPECT_EQ(r.events.at(6).call, kNoEvent);
   EXPECT_EQ(r.threads.size(), 3u);
-  EXPECT_EQ(r.events[1].as<SyscallEnter>()->args[1], 0xa72fu);
+  EXPECT_EQ(r.events.at(1).as<SyscallEnter>()->args[1], 0xa72fu);
   EXPECT_FALSE(r.ends_inside_a_call());
 }
 
 TEST(PerfReader, results_are_signed) {
   const Recording r =
       good(at(1, kEnterMunmap) + at(2, "syscalls:sys_exit_munmap: 0xffffffffffffffea"));
-  EXPECT_EQ(r.events[1].as<SyscallExit>()->result, -22);
+  EXPECT_EQ(r.events.at(1).as<SyscallExit>()->result, -22);
 }
 
 TEST(PerfReader, reads_every_call_with_its_arguments_in_order) {
@@ -186,9 +186,9 @@ TEST(PerfReader, counts_what_the_kernel_took_its_lock_for_and_failed_tries_apart
   EXPECT_EQ(r.recorded_mmap_lock.read, 2u);
   EXPECT_EQ(r.recorded_mmap_lock.failed_read, 3u);
   EXPECT_EQ(r.recorded_mmap_lock.failed_write, 1u);
-  EXPECT_EQ(r.events[0].as<MmapLockAcquired>()->mm, 0xffff888100068640u);
-  EXPECT_EQ(r.events[0].as<MmapLockAcquired>()->mode, LockMode::write);
-  EXPECT_EQ(r.events[3].as<MmapLockAcquired>()->outcome, LockOutcome::failed);
+  EXPECT_EQ(r.events.at(0).as<MmapLockAcquired>()->mm, 0xffff888100068640u);
+  EXPECT_EQ(r.events.at(0).as<MmapLockAcquired>()->mode, LockMode::write);
+  EXPECT_EQ(r.events.at(3).as<MmapLockAcquired>()->outcome, LockOutcome::failed);
 }
 
 constexpr std::string_view kEnterClone3 = "syscalls:sys_enter_clone3: uargs: 0x10, size: 0x58";
@@ -207,18 +207,18 @@ TEST(PerfReader, follows_threads_from_fork_to_exit) {
            at(9, "PERF_RECORD_FORK(10:11):(10:10)") + at(9, user_fault(1), 10, 11));
   ASSERT_EQ(r.threads.size(), 3u) << "a tid used twice is two threads";
   EXPECT_EQ(r.processes.size(), 1u);
-  EXPECT_EQ(r.threads[1].parent, 0u);
-  EXPECT_EQ(r.threads[1].created, 1u);
-  EXPECT_EQ(r.threads[1].first, 2u);
-  EXPECT_EQ(r.threads[1].last, 7u);
-  EXPECT_EQ(r.threads[1].end, ThreadEnd::exit);
-  EXPECT_EQ(r.threads[2].end, ThreadEnd::none);
-  EXPECT_EQ(r.events[1].as<Fork>()->child, 1u);
-  EXPECT_EQ(r.events[1].as<Fork>()->space, ChildSpace::shared);
-  EXPECT_EQ(r.events[1].call, 0u);
-  EXPECT_EQ(r.events[2].as<SyscallExit>()->enter, kNoEvent) << "the child entered nothing";
-  EXPECT_EQ(r.events[6].call, 5u) << "what a thread does after it entered exit";
-  EXPECT_EQ(r.events[10].thread, 2u);
+  EXPECT_EQ(r.threads.at(1).parent, 0u);
+  EXPECT_EQ(r.threads.at(1).created, 1u);
+  EXPECT_EQ(r.threads.at(1).first, 2u);
+  EXPECT_EQ(r.threads.at(1).last, 7u);
+  EXPECT_EQ(r.threads.at(1).end, ThreadEnd::exit);
+  EXPECT_EQ(r.threads.at(2).end, ThreadEnd::none);
+  EXPECT_EQ(r.events.at(1).as<Fork>()->child, 1u);
+  EXPECT_EQ(r.events.at(1).as<Fork>()->space, ChildSpace::shared);
+  EXPECT_EQ(r.events.at(1).call, 0u);
+  EXPECT_EQ(r.events.at(2).as<SyscallExit>()->enter, kNoEvent) << "the child entered nothing";
+  EXPECT_EQ(r.events.at(6).call, 5u) << "what a thread does after it entered exit";
+  EXPECT_EQ(r.events.at(10).thread, 2u);
 }
 
 TEST(PerfReader, tells_whose_space_a_child_process_gets) {
@@ -226,9 +226,9 @@ TEST(PerfReader, tells_whose_space_a_child_process_gets) {
     const Recording r =
         good(at(1, enter) + std::string(between) + at(2, "PERF_RECORD_FORK(20:20):(10:10)"));
     EXPECT_EQ(r.processes.size(), 2u);
-    EXPECT_EQ(r.processes[1].parent_pid, 10);
-    EXPECT_EQ(r.processes[1].space, r.events.back().as<Fork>()->space);
-    return r.processes[1].space;
+    EXPECT_EQ(r.processes.at(1).parent_pid, 10);
+    EXPECT_EQ(r.processes.at(1).space, r.events.at(r.events.size() - 1).as<Fork>()->space);
+    return r.processes.at(1).space;
   };
   const auto clone = [](uint64_t flags) {
     return "syscalls:sys_enter_clone: clone_flags: " + hex(flags) +
@@ -250,21 +250,21 @@ TEST(PerfReader, the_exec_of_another_thread_returns_under_the_leaders_tid) {
            at(3, kEnterMunmap) + at(4, "PERF_RECORD_EXIT(10:10):(1:1)") + at(5, kLockChild) +
            at(6, "PERF_RECORD_COMM exec: true:10/10") + at(7, kMap) +
            at(8, "syscalls:sys_exit_execve: 0x0"));
-  EXPECT_EQ(r.events[1].as<SyscallEnter>()->exit, 7u);
-  EXPECT_EQ(r.events[7].as<SyscallExit>()->enter, 1u);
-  EXPECT_EQ(r.events[6].call, 1u);
-  EXPECT_EQ(r.events[2].as<SyscallEnter>()->exit, kNoEvent);
+  EXPECT_EQ(r.events.at(1).as<SyscallEnter>()->exit, 7u);
+  EXPECT_EQ(r.events.at(7).as<SyscallExit>()->enter, 1u);
+  EXPECT_EQ(r.events.at(6).call, 1u);
+  EXPECT_EQ(r.events.at(2).as<SyscallEnter>()->exit, kNoEvent);
   EXPECT_EQ(r.processes.size(), 1u) << "it is still the same process";
   EXPECT_TRUE(r.open_calls.empty()) << "the leader's call died with it";
-  EXPECT_EQ(r.threads[1].end, ThreadEnd::exec);
-  EXPECT_EQ(r.text(r.events[5].as<CommExec>()->name), "true");
+  EXPECT_EQ(r.threads.at(1).end, ThreadEnd::exec);
+  EXPECT_EQ(r.text(r.events.at(5).as<CommExec>()->name), "true");
 }
 
 TEST(PerfReader, a_comm_event_belongs_to_the_thread_it_names) {
   const Recording r = good(at(1, user_fault(1), 10, 11) +
                            at(1, "PERF_RECORD_COMM: a:b c:10/11", 0, 0, "perf-exec"));
-  EXPECT_EQ(r.events[1].tid, 11);
-  EXPECT_EQ(r.text(r.events[1].as<Comm>()->name), "a:b c");
+  EXPECT_EQ(r.events.at(1).tid, 11);
+  EXPECT_EQ(r.text(r.events.at(1).as<Comm>()->name), "a:b c");
   EXPECT_EQ(r.threads.size(), 1u);
 }
 
@@ -272,13 +272,13 @@ TEST(PerfReader, a_recording_may_begin_and_end_inside_calls_and_says_so) {
   const Recording r = good(at(1, kExitMunmap) + at(2, kEnterMunmap) + at(3, user_fault(1), 10, 12) +
                            at(4, "syscalls:sys_enter_brk: brk: 0x0", 10, 11) +
                            at(5, "syscalls:sys_enter_exit_group: error_code: 0x0", 10, 12));
-  EXPECT_EQ(r.events[0].as<SyscallExit>()->enter, kNoEvent);
+  EXPECT_EQ(r.events.at(0).as<SyscallExit>()->enter, kNoEvent);
   ASSERT_EQ(r.open_calls.size(), 2u) << "exit_group never returns: nothing is missing";
-  EXPECT_EQ(r.open_calls[0].tid, 10);
-  EXPECT_EQ(r.open_calls[0].line, 2u);
-  EXPECT_EQ(r.open_calls[0].call, Syscall::munmap);
-  EXPECT_EQ(r.open_calls[1].tid, 11);
-  EXPECT_EQ(r.open_calls[1].line, 4u);
+  EXPECT_EQ(r.open_calls.at(0).tid, 10);
+  EXPECT_EQ(r.open_calls.at(0).line, 2u);
+  EXPECT_EQ(r.open_calls.at(0).call, Syscall::munmap);
+  EXPECT_EQ(r.open_calls.at(1).tid, 11);
+  EXPECT_EQ(r.open_calls.at(1).line, 4u);
   EXPECT_TRUE(r.ends_inside_a_call());
 }
 
@@ -286,7 +286,7 @@ TEST(PerfReader, a_thread_killed_inside_a_call_leaves_nothing_open) {
   const Recording r =
       good(at(1, kEnterMunmap, 10, 11) + at(2, "PERF_RECORD_EXIT(10:11):(10:10)", 10, 11));
   EXPECT_TRUE(r.open_calls.empty());
-  EXPECT_EQ(r.events[0].as<SyscallEnter>()->exit, kNoEvent);
+  EXPECT_EQ(r.events.at(0).as<SyscallEnter>()->exit, kNoEvent);
 }
 
 TEST(PerfReader, a_last_line_without_newline_is_left_out_and_noted) {
@@ -306,7 +306,7 @@ TEST(PerfReader, ignores_the_kernels_own_text) {
               0, 0, "swapper") +
            at(1, user_fault(1)));
   EXPECT_EQ(r.events.size(), 1u);
-  EXPECT_EQ(r.events[0].line, 2u);
+  EXPECT_EQ(r.events.at(0).line, 2u);
 }
 
 TEST(PerfReader, the_name_is_the_files_without_its_endings) {

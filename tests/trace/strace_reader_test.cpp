@@ -48,7 +48,7 @@ OneCall one_call(const std::string& call) {
     ADD_FAILURE() << call;
     return {};
   }
-  return {*r.events[0].as<SyscallEnter>(), r.events[1].as<SyscallExit>()->result};
+  return {*r.events.at(0).as<SyscallEnter>(), r.events.at(1).as<SyscallExit>()->result};
 }
 
 TEST(StraceReader, reads_a_call_with_its_flags_decoded) {
@@ -123,13 +123,13 @@ TEST(StraceReader, joins_a_call_that_another_thread_interrupted) {
       "11 1.000002 munmap(0x1000, 4096) = 0\n"
       "10 1.000003 <... mmap resumed>)        = 0x7000\n");
   ASSERT_EQ(r.events.size(), 4u);
-  EXPECT_EQ(r.events[0].as<SyscallEnter>()->exit, 3u);
-  EXPECT_EQ(r.events[0].as<SyscallEnter>()->args[1], 4096u);
-  EXPECT_EQ(r.events[0].time_ns, 1'000'001'000u);
-  EXPECT_EQ(r.events[3].time_ns, 1'000'003'000u);
-  EXPECT_EQ(r.events[3].line, 3u);
-  EXPECT_EQ(r.events[3].as<SyscallExit>()->result, 0x7000);
-  EXPECT_EQ(r.events[1].as<SyscallEnter>()->exit, 2u);
+  EXPECT_EQ(r.events.at(0).as<SyscallEnter>()->exit, 3u);
+  EXPECT_EQ(r.events.at(0).as<SyscallEnter>()->args[1], 4096u);
+  EXPECT_EQ(r.events.at(0).time_ns, 1'000'001'000u);
+  EXPECT_EQ(r.events.at(3).time_ns, 1'000'003'000u);
+  EXPECT_EQ(r.events.at(3).line, 3u);
+  EXPECT_EQ(r.events.at(3).as<SyscallExit>()->result, 0x7000);
+  EXPECT_EQ(r.events.at(1).as<SyscallEnter>()->exit, 2u);
 }
 
 constexpr std::string_view kThreadFlags =
@@ -146,17 +146,17 @@ TEST(StraceReader, a_thread_is_known_by_its_first_line_though_clone_returns_late
            "11 1.4 exit(0)                           = ?\n"
            "11 1.5 +++ exited with 0 +++\n");
   ASSERT_EQ(r.events.size(), 7u);
-  const auto* fork = r.events[1].as<Fork>();
+  const auto* fork = r.events.at(1).as<Fork>();
   ASSERT_TRUE(fork);
   EXPECT_EQ(fork->child_pid, 10);
   EXPECT_EQ(fork->child_tid, 11);
   EXPECT_EQ(fork->parent_tid, 10);
   EXPECT_EQ(fork->space, ChildSpace::shared);
-  EXPECT_EQ(r.events[1].call, 0u);
-  EXPECT_EQ(r.events[2].pid, 10);
-  EXPECT_EQ(r.events[2].tid, 11);
-  EXPECT_EQ(r.events[0].as<SyscallEnter>()->exit, 4u);
-  EXPECT_TRUE(r.events[6].as<Exit>());
+  EXPECT_EQ(r.events.at(1).call, 0u);
+  EXPECT_EQ(r.events.at(2).pid, 10);
+  EXPECT_EQ(r.events.at(2).tid, 11);
+  EXPECT_EQ(r.events.at(0).as<SyscallEnter>()->exit, 4u);
+  EXPECT_TRUE(r.events.at(6).as<Exit>());
   EXPECT_EQ(r.threads.size(), 2u);
   EXPECT_EQ(r.processes.size(), 1u);
   EXPECT_TRUE(r.open_calls.empty());
@@ -195,11 +195,11 @@ TEST(StraceReader, exec_replaces_the_program_and_failed_ones_do_not) {
       "10 1.1 execve(\"/a/b c\\\"(\", [\"x = 1\"], 0x7f /* 37 vars */) = -1 ENOENT (No such file)\n"
       "10 1.2 execve(\"/bin/ls\", [\"ls\", \"a)b\"...], 0x7f /* 37 vars */) = 0\n");
   ASSERT_EQ(r.events.size(), 5u);
-  EXPECT_EQ(r.events[1].as<SyscallExit>()->result, -2);
-  ASSERT_TRUE(r.events[3].as<CommExec>());
-  EXPECT_EQ(r.text(r.events[3].as<CommExec>()->name), "ls");
-  EXPECT_EQ(r.events[3].call, 2u) << "as in perf's log, before the call returns";
-  EXPECT_EQ(r.events[4].as<SyscallExit>()->enter, 2u);
+  EXPECT_EQ(r.events.at(1).as<SyscallExit>()->result, -2);
+  ASSERT_TRUE(r.events.at(3).as<CommExec>());
+  EXPECT_EQ(r.text(r.events.at(3).as<CommExec>()->name), "ls");
+  EXPECT_EQ(r.events.at(3).call, 2u) << "as in perf's log, before the call returns";
+  EXPECT_EQ(r.events.at(4).as<SyscallExit>()->enter, 2u);
 }
 
 TEST(StraceReader, the_exec_of_another_thread_goes_on_under_the_leaders_number) {
@@ -221,7 +221,7 @@ TEST(StraceReader, the_exec_of_another_thread_goes_on_under_the_leaders_number) 
     }
     ASSERT_TRUE(exec);
     EXPECT_EQ(exec->tid, 10);
-    EXPECT_EQ(r.events[exec->as<SyscallExit>()->enter].tid, 11);
+    EXPECT_EQ(r.events.at(exec->as<SyscallExit>()->enter).tid, 11);
   }
 }
 
@@ -236,8 +236,8 @@ TEST(StraceReader, lines_without_a_pid_belong_to_the_only_thread_left) {
       "[pid    10] 1.6 +++ exited with 0 +++\n"
       "1.7 brk(0x2000) = 0x2000\n");
   ASSERT_EQ(r.processes.size(), 2u);
-  EXPECT_EQ(r.events.front().pid, 10) << "named only later";
-  EXPECT_EQ(r.events.back().pid, 20);
+  EXPECT_EQ(r.events.at(0).pid, 10) << "named only later";
+  EXPECT_EQ(r.events.at(r.events.size() - 1).pid, 20);
 }
 
 TEST(StraceReader, a_message_of_strace_may_break_a_line_in_two) {
@@ -252,9 +252,9 @@ TEST(StraceReader, a_message_of_strace_may_break_a_line_in_two) {
       "strace: Process 30 attached\n"
       "[pid    22] 1.5 brk(NULL) = 0x1000\n");
   ASSERT_TRUE(r.events.at(1).as<Fork>());
-  EXPECT_EQ(r.events[1].as<Fork>()->child_tid, 20);
-  EXPECT_EQ(r.events.back().pid, 10);
-  EXPECT_EQ(r.events.back().tid, 22);
+  EXPECT_EQ(r.events.at(1).as<Fork>()->child_tid, 20);
+  EXPECT_EQ(r.events.at(r.events.size() - 1).pid, 10);
+  EXPECT_EQ(r.events.at(r.events.size() - 1).tid, 22);
 }
 
 TEST(StraceReader, skips_signals_and_calls_that_cannot_change_a_space) {
@@ -266,7 +266,7 @@ TEST(StraceReader, skips_signals_and_calls_that_cannot_change_a_space) {
       "10 1.5 <... wait4 resumed>NULL, 0, NULL) = 20\n"
       "10 1.6 +++ killed by SIGSEGV +++\n");
   EXPECT_EQ(r.events.size(), 3u);
-  EXPECT_EQ(r.threads[0].end, ThreadEnd::exit);
+  EXPECT_EQ(r.threads.at(0).end, ThreadEnd::exit);
 }
 
 TEST(StraceReader, a_log_may_begin_and_end_inside_calls_and_says_so) {
@@ -274,18 +274,18 @@ TEST(StraceReader, a_log_may_begin_and_end_inside_calls_and_says_so) {
       "10 1.1 <... munmap resumed>) = -1 EINVAL (Invalid argument)\n"
       "10 1.2 mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0 <unfinished ...>\n"
       "11 1.3 exit(0) = ?\n");
-  EXPECT_EQ(r.events[0].as<SyscallExit>()->result, -22);
-  EXPECT_EQ(r.events[0].as<SyscallExit>()->enter, kNoEvent);
+  EXPECT_EQ(r.events.at(0).as<SyscallExit>()->result, -22);
+  EXPECT_EQ(r.events.at(0).as<SyscallExit>()->enter, kNoEvent);
   ASSERT_EQ(r.open_calls.size(), 1u);
-  EXPECT_EQ(r.open_calls[0].line, 2u);
-  EXPECT_EQ(r.open_calls[0].call, Syscall::mmap);
+  EXPECT_EQ(r.open_calls.at(0).line, 2u);
+  EXPECT_EQ(r.open_calls.at(0).call, Syscall::mmap);
 }
 
 TEST(StraceReader, a_thread_of_a_clone_that_never_returned_is_still_its_parents) {
   const Recording r = good("10 1.1 clone3({flags=" + std::string(kThreadFlags) +
                            ", stack=0x7f} <unfinished ...>\n"
                            "11 1.2 brk(NULL) = 0x1000\n");
-  EXPECT_EQ(r.events.back().pid, 10);
+  EXPECT_EQ(r.events.at(r.events.size() - 1).pid, 10);
   EXPECT_EQ(r.open_calls.size(), 1u);
 }
 
@@ -304,7 +304,7 @@ TEST(StraceReader, killed_inside_a_call_is_no_open_call) {
 
 TEST(StraceReader, a_clock_that_was_set_back_is_no_error) {
   const Recording r = good("10 2.0 brk(NULL) = 0x1000\n10 1.0 brk(NULL) = 0x1000\n");
-  EXPECT_EQ(r.events.back().time_ns, 2'000'000'000u);
+  EXPECT_EQ(r.events.at(r.events.size() - 1).time_ns, 2'000'000'000u);
 }
 
 TEST(StraceReader, a_last_line_without_newline_is_left_out_and_noted) {

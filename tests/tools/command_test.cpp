@@ -1,0 +1,161 @@
+// The `pervma` command as a user meets it: output, exit status, and one line for bad input.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace pervma {
+namespace {
+
+struct Outcome {
+  int status = -1;
+  std::string out;
+  std::string err;
+};
+
+std::string slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string temp(const std::string& name) {
+  return ::testing::TempDir() + "pervma_command_" + std::to_string(::getpid()) + "_" + name;
+}
+
+Outcome pervma(const std::string& arguments) {
+  const std::string err = temp("err");
+  const std::string command = std::string(PERVMA_TEST_TOOL) + " " + arguments + " 2>" + err;
+  Outcome o;
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return o;
+  std::array<char, 4096> buffer{};
+  for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    o.out.append(buffer.data(), n);
+  }
+  const int status = ::pclose(pipe);
+  o.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  o.err = slurp(err);
+  ::unlink(err.c_str());
+  return o;
+}
+
+std::string trace(const std::string& name) {
+  return std::string(PERVMA_TEST_TRACES) + "/" + name + ".txt.xz";
+}
+
+// One line on stderr that holds `what`, nothing on stdout, status 2.
+void expect_refused(const Outcome& o, const std::string& what) {
+  EXPECT_EQ(o.status, 2);
+  EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+  EXPECT_NE(o.err.find(what), std::string::npos) << o.err;
+}
+
+TEST(Command, says_its_version_and_shows_examples) {
+  EXPECT_EQ(pervma("--version").status, 0);
+  EXPECT_TRUE(pervma("--version").out.starts_with("pervma "));
+  for (const char* command : {"", "replay ", "maps ", "bench ", "bench lookup "}) {
+    const Outcome o = pervma(std::string(command) + "--help");
+    EXPECT_EQ(o.status, 0);
+    EXPECT_NE(o.out.find("Example"), std::string::npos) << command;
+  }
+}
+
+TEST(Command, replay_writes_one_json_row_per_trace_design_and_worker_count) {
+  const std::string path = temp("rows.json");
+  const Outcome o = pervma("replay " + trace("redis-bgsave") +
+                           " --design all --workers 1,2 --repeat 2 --json " + path);
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.out.find("every recorded result was reproduced"), std::string::npos) << o.out;
+  const auto rows = nlohmann::json::parse(slurp(path));
+  ::unlink(path.c_str());
+  ASSERT_EQ(rows.size(), 4u);
+  for (const auto& row : rows) {
+    EXPECT_EQ(row.at("trace"), "redis-bgsave");
+    EXPECT_EQ(row.at("mismatches"), 0);
+    EXPECT_EQ(row.at("faults"), 5770);
+    EXPECT_GT(row.at("faults_per_s").get<double>(), 0);
+    for (const char* key : {"p50", "p99", "p999", "max"}) {
+      EXPECT_GT(row.at("fault_ns").at(key).get<uint64_t>(), 0u);
+    }
+    EXPECT_TRUE(row.at("change_ns").contains("p99"));
+    EXPECT_TRUE(row.at("fallback_pct").is_number());
+    EXPECT_TRUE(row.at("mmap_lock").contains("wait_ns"));
+    EXPECT_EQ(row.at("recorded_mmap_lock").at("read"), 599);
+    EXPECT_TRUE(row.contains("design") && row.contains("workers") && row.contains("events"));
+  }
+}
+
+TEST(Command, maps_prints_the_space_at_a_line) {
+  const Outcome o = pervma("maps " + trace("cc1plus") + " --at 100");
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.out.find("[stack]"), std::string::npos);
+  EXPECT_NE(o.out.find("/usr/bin/x86_64-linux-gnu-g++-12\n"), std::string::npos);
+  expect_refused(pervma("maps " + trace("cc1plus") + " --at 99999999"), "lines");
+}
+
+TEST(Command, maps_speaks_json) {
+  const Outcome o = pervma("maps " + trace("redis-bgsave") + " --json -");
+  EXPECT_EQ(o.status, 0) << o.err;
+  const auto spaces = nlohmann::json::parse(o.out);
+  ASSERT_FALSE(spaces.empty());
+  const auto& vma = spaces[0].at("vmas").at(0);
+  for (const char* key : {"start", "end", "perms", "offset", "device", "inode", "name"}) {
+    EXPECT_TRUE(vma.contains(key)) << key;
+  }
+}
+
+TEST(Command, bench_lookup_prints_the_limit_and_the_design) {
+  const std::string path = temp("lookup.json");
+  const Outcome o = pervma("bench lookup --repeat 2 --json " + path);
+  EXPECT_EQ(o.status, 0) << o.err;
+  const auto rows = nlohmann::json::parse(slurp(path));
+  ::unlink(path.c_str());
+  EXPECT_EQ(rows.at(0).at("subject"), "limit:pair");
+  EXPECT_EQ(rows.back().at("subject"), "refcount");
+  EXPECT_EQ(rows.back().at("ranges"), 1000);
+}
+
+TEST(Command, bad_input_gets_one_line_with_file_and_line) {
+  const std::string path = temp("bad.txt");
+  const auto with = [&](const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+    return pervma("replay " + path);
+  };
+  expect_refused(with(""), path);
+  expect_refused(with("this is a letter, not a recording\n"), path + ":1:");
+  const std::string xz = slurp(trace("redis-bgsave"));
+  expect_refused(with(xz.substr(0, xz.size() / 2)), path);
+  std::string corrupt = xz;
+  for (size_t i = 0; i < 64; ++i) corrupt[corrupt.size() / 2 + i] ^= 0x55;
+  expect_refused(with(corrupt), path);
+  const std::string good =
+      "            prog 100/100  1.000001: PERF_RECORD_COMM exec: prog:100/100\n";
+  expect_refused(
+      with(good + "            prog 100/100  1.000002: exceptions:page_fault_user: ip=0x1\n"),
+      path + ":2:");
+  expect_refused(with(good + "            prog 100/100  1.000002: PERF_RECORD_LOST lost 5\n"),
+                 path + ":2:");
+  expect_refused(
+      with(good + "            prog 100/100  1.000002: syscalls:sys_enter_frobnicate: a: 0x1\n"),
+      path + ":2:");
+  ::unlink(path.c_str());
+  expect_refused(pervma("replay " + path), path);
+}
+
+TEST(Command, bad_requests_get_one_line) {
+  expect_refused(pervma("replay " + trace("cc1plus") + " --design nonsense"), "nonsense");
+  expect_refused(pervma("replay " + trace("cc1plus") + " --design ''"), "--design");
+  expect_refused(pervma("replay " + trace("cc1plus") + " --workers 0"), "--workers");
+  expect_refused(pervma("replay " + trace("cc1plus") + " --json /nonexistent/x.json"), "/nonexistent");
+  expect_refused(pervma("replay"), "TRACE");
+  expect_refused(pervma("frobnicate"), "frobnicate");
+  expect_refused(pervma(""), "subcommand");
+}
+
+}  // namespace
+}  // namespace pervma

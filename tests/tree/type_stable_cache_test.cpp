@@ -1,0 +1,187 @@
+#include "tree/type_stable_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace pervma {
+namespace {
+
+std::atomic<int> made{0};
+std::atomic<int> destroyed{0};
+
+// Like a VMA: one word that stale readers look at, and bounds that a free one lends to the cache.
+struct alignas(64) Thing {
+  std::atomic<uint64_t> state{7};
+  union {
+    uint64_t bounds;
+    void* free_link;
+  };
+
+  Thing() noexcept : free_link(nullptr) { made.fetch_add(1); }
+  ~Thing() { destroyed.fetch_add(1); }
+};
+
+// The link as a function, as a T with private members gives it.
+class Linked {
+ public:
+  void*& free_link() noexcept { return link_; }
+
+ private:
+  void* link_ = nullptr;
+};
+
+struct TypeStableCacheTest : ::testing::Test {
+  TypeStableCacheTest() {
+    made = 0;
+    destroyed = 0;
+  }
+};
+
+TEST_F(TypeStableCacheTest, a_freed_object_is_reusable_at_once) {
+  TypeStableCache<Thing> cache;
+  Thing* a = cache.alloc();
+  cache.free(a);
+  EXPECT_EQ(cache.alloc(), a);
+  cache.free(a);
+}
+
+TEST_F(TypeStableCacheTest, an_object_is_constructed_once_and_keeps_its_state_over_frees) {
+  TypeStableCache<Thing> cache;
+  Thing* a = cache.alloc();
+  EXPECT_EQ(a->state.load(), 7U);
+  EXPECT_EQ(made.load(), 1);
+  a->state.store(42);
+  cache.free(a);
+  EXPECT_EQ(a->state.load(), 42U);
+  ASSERT_EQ(cache.alloc(), a);
+  EXPECT_EQ(a->state.load(), 42U);
+  EXPECT_EQ(made.load(), 1);
+  EXPECT_EQ(destroyed.load(), 0);
+  cache.free(a);
+}
+
+TEST_F(TypeStableCacheTest, objects_are_distinct_and_aligned) {
+  TypeStableCache<Thing> cache;
+  std::set<Thing*> all;
+  for (int i = 0; i < 5000; ++i) {
+    Thing* t = cache.alloc();
+    ASSERT_NE(t, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(t) % alignof(Thing), 0U);
+    EXPECT_TRUE(all.insert(t).second);
+  }
+  EXPECT_EQ(cache.stats().live, 5000U);
+  EXPECT_GE(cache.stats().bytes, 5000 * sizeof(Thing));
+  for (Thing* t : all) cache.free(t);
+  EXPECT_EQ(cache.stats().live, 0U);
+}
+
+TEST_F(TypeStableCacheTest, the_link_may_be_a_member_function) {
+  TypeStableCache<Linked> cache;
+  Linked* a = cache.alloc();
+  Linked* b = cache.alloc();
+  cache.free(a);
+  cache.free(b);
+  EXPECT_EQ(cache.alloc(), b);
+  EXPECT_EQ(cache.alloc(), a);
+  cache.free(a);
+  cache.free(b);
+}
+
+TEST_F(TypeStableCacheTest, allocation_fails_where_the_hook_says_so) {
+  int calls_left = 1;
+  TypeStableCache<Thing> cache(
+      {[](void* left) { return (*static_cast<int*>(left))-- <= 0; }, &calls_left});
+  Thing* a = cache.alloc();
+  ASSERT_NE(a, nullptr);
+  EXPECT_EQ(cache.alloc(), nullptr);
+  cache.set_allocation_hook({});
+  Thing* b = cache.alloc();
+  EXPECT_NE(b, nullptr);
+  cache.free(a);
+  cache.free(b);
+}
+
+TEST_F(TypeStableCacheTest, slabs_go_back_only_when_no_reader_can_look_at_them) {
+  TypeStableCache<Thing> cache;
+  std::vector<Thing*> all;
+  for (int i = 0; i < 20'000; ++i) all.push_back(cache.alloc());
+  const size_t slabs = cache.stats().slabs;
+  ASSERT_GT(slabs, 8U);
+  for (Thing* t : all) t->state.store(1);
+
+  std::atomic<int> stage{0};
+  uint64_t sum = 0;
+  std::thread reader([&] {
+    const RcuReader section;
+    stage.store(1);
+    stage.notify_all();
+    stage.wait(1);
+    for (Thing* t : all) sum += t->state.load();  // all of them are free by now
+  });
+  stage.wait(0);
+  for (Thing* t : all) cache.free(t);
+  EXPECT_LE(cache.stats().slabs, 2U);  // the rest is on its way back
+  EXPECT_EQ(destroyed.load(), 0);      // but cannot go while the reader is inside
+  stage.store(2);
+  stage.notify_all();
+  reader.join();
+  EXPECT_EQ(sum, 20'000U);
+  rcu_barrier();
+  EXPECT_GT(destroyed.load(), 15'000);
+}
+
+// The reader's pointer is stale; the object is freed and reused under it, by another thread.
+TEST_F(TypeStableCacheTest, a_stale_reader_meets_some_object_whatever_happens_to_it) {
+  TypeStableCache<Thing> cache;
+  std::atomic<Thing*> shared{cache.alloc()};
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    while (!done.load()) {
+      const RcuReader section;
+      Thing* t = shared.load();
+      for (int i = 0; i < 20; ++i) EXPECT_LT(t->state.load(), 100'000U);
+    }
+  });
+  for (uint64_t n = 0; n < 20'000; ++n) {
+    Thing* fresh = cache.alloc();
+    ASSERT_NE(fresh, nullptr);
+    fresh->bounds = ~uint64_t{0};  // nobody reads the bounds of what is not his
+    fresh->state.store(n);
+    cache.free(shared.exchange(fresh));
+  }
+  done.store(true);
+  reader.join();
+  cache.free(shared.load());
+}
+
+TEST_F(TypeStableCacheTest, threads_share_a_cache) {
+  TypeStableCache<Thing> cache;
+  std::vector<std::thread> threads;
+  for (uint64_t id = 1; id <= 3; ++id) {
+    threads.emplace_back([&, id] {
+      std::vector<Thing*> mine;
+      for (int round = 0; round < 20'000; ++round) {
+        if (round % 7 < 4 || mine.empty()) {
+          Thing* t = cache.alloc();
+          ASSERT_NE(t, nullptr);
+          t->bounds = id;
+          mine.push_back(t);
+        } else {
+          ASSERT_EQ(mine.back()->bounds, id);
+          cache.free(mine.back());
+          mine.pop_back();
+        }
+      }
+      for (Thing* t : mine) cache.free(t);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(cache.stats().live, 0U);
+}
+
+}  // namespace
+}  // namespace pervma
