@@ -1,5 +1,5 @@
-// awaited_page.h: a page of a file mapping that a fault has to wait for, remembered while its VMA is
-// locked and read in after all locks are gone: who waits with a lock makes everybody wait.
+// awaited_page.h: a page of a file mapping that a fault has to wait for, remembered while its VMA
+// is locked and read in after all locks are gone: who waits with a lock makes everybody wait.
 #pragma once
 
 #include <cstdint>

@@ -26,18 +26,16 @@ FaultOutcome PagedAddressSpace<L>::for_each_page(Address a, std::span<Byte> byte
 
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::load(Address a, std::span<std::byte> to) {
-  return for_each_page(a, to, Access::read, FaultOrigin::user,
-                       [this](Address at, std::span<std::byte> part) {
-                         return soft_mmu_.load(at, part);
-                       });
+  return for_each_page(
+      a, to, Access::read, FaultOrigin::user,
+      [this](Address at, std::span<std::byte> part) { return soft_mmu_.load(at, part); });
 }
 
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::store(Address a, std::span<const std::byte> from) {
-  return for_each_page(a, from, Access::write, FaultOrigin::user,
-                       [this](Address at, std::span<const std::byte> part) {
-                         return soft_mmu_.store(at, part);
-                       });
+  return for_each_page(
+      a, from, Access::write, FaultOrigin::user,
+      [this](Address at, std::span<const std::byte> part) { return soft_mmu_.store(at, part); });
 }
 
 template <VmaLockDesign L>

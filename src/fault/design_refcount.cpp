@@ -4,9 +4,9 @@
 namespace pervma {
 
 template class PagedAddressSpace<RefcountLock>;
-template Result<std::unique_ptr<AddressSpace>> make_space<RefcountLock>(SoftEngine&,
-    const SpaceOptions&) noexcept;
-template Result<std::unique_ptr<AddressSpace>> fork_space<RefcountLock>(SoftEngine&, AddressSpace&,
-    const std::stop_token&) noexcept;
+template Result<std::unique_ptr<AddressSpace>> make_space<RefcountLock>(
+    SoftEngine&, const SpaceOptions&) noexcept;
+template Result<std::unique_ptr<AddressSpace>> fork_space<RefcountLock>(
+    SoftEngine&, AddressSpace&, const std::stop_token&) noexcept;
 
 }  // namespace pervma

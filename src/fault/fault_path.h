@@ -36,7 +36,8 @@ FaultOutcome PagedAddressSpace<L>::handle_fault(Address a, Access access, FaultO
   return fault_under_mmap_lock(a, access, first.next, stop);
 }
 
-// --- first step: the VMA lock alone ---------------------------------------------------------------
+// --- first step: the VMA lock alone
+// ---------------------------------------------------------------
 
 template <VmaLockDesign L>
 auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexcept -> FirstStep {
@@ -80,7 +81,8 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Acces
   return soft_mmu_.serve(fault);
 }
 
-// --- second step: the mmap lock for read ----------------------------------------------------------
+// --- second step: the mmap lock for read
+// ----------------------------------------------------------
 
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access access, FaultHold hold,

@@ -5,8 +5,7 @@
 namespace pervma {
 
 bool SoftMmu::may_ask_under_vma_lock(const VmaFields& vma) noexcept {
-  return vma.is_anonymous() ||
-         vma.file->object().vma_lock_safety() != VmaLockSafety::unaudited;
+  return vma.is_anonymous() || vma.file->object().vma_lock_safety() != VmaLockSafety::unaudited;
 }
 
 SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noexcept {

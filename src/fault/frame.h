@@ -25,7 +25,8 @@ enum class FrameUse : uint8_t { page, table };
 //
 //   refs   0: free, or on its way there; else the page-table entries and page caches that have it
 //   lock   of the page table that the frame holds; unused in pages
-//   next   links free frames, and frames that wait for their grace period; meaningful at refs 0 only
+//   next   links free frames, and frames that wait for their grace period; meaningful at refs 0
+//   only
 struct alignas(16) FrameMeta {
   std::atomic<uint32_t> refs{0};
   SpinLock lock;

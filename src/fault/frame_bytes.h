@@ -1,6 +1,6 @@
 // frame_bytes.h: copying from and to frames that other threads load from and store to at the same
-// time, as processors do. Bytes in a frame are touched by relaxed atomics, whole aligned words where
-// possible: an aligned access of 1, 2, 4 or 8 bytes is never torn.
+// time, as processors do. Bytes in a frame are touched by relaxed atomics, whole aligned words
+// where possible: an aligned access of 1, 2, 4 or 8 bytes is never torn.
 #pragma once
 
 #include <atomic>

@@ -30,21 +30,25 @@ std::unique_ptr<FramePool> FramePool::create(PageCount frames) noexcept {
   if (mapping == MAP_FAILED) return nullptr;
   auto* base = static_cast<std::byte*>(mapping);
   // Aligned, so that 512 frames can be one huge page of the host's.
-  const uint64_t skip = round_up(reinterpret_cast<uint64_t>(base), kHuge) -
-                        reinterpret_cast<uint64_t>(base);
+  const uint64_t skip =
+      round_up(reinterpret_cast<uint64_t>(base), kHuge) - reinterpret_cast<uint64_t>(base);
   std::byte* area = base + skip + metas;
   // A hint: one host fault per 2 MiB where it is followed.
   (void)::madvise(area, data, MADV_HUGEPAGE);
   auto* first_meta = reinterpret_cast<FrameMeta*>(base + skip);
-  std::unique_ptr<FramePool> pool(new (std::nothrow) FramePool(base, mapped, area, first_meta,
-                                                               static_cast<uint32_t>(limit)));
+  std::unique_ptr<FramePool> pool(
+      new (std::nothrow) FramePool(base, mapped, area, first_meta, static_cast<uint32_t>(limit)));
   if (pool == nullptr) ::munmap(mapping, mapped);
   return pool;
 }
 
 FramePool::FramePool(std::byte* mapping, uint64_t mapped, std::byte* area, FrameMeta* metas,
                      uint32_t limit) noexcept
-    : mapping_(mapping), mapped_(mapped), area_(area), metas_(metas), limit_(limit),
+    : mapping_(mapping),
+      mapped_(mapped),
+      area_(area),
+      metas_(metas),
+      limit_(limit),
       fresh_(kZeroFrame.number + 1) {
   grace_.pool = this;
   FrameMeta* zero = new (&metas_[kZeroFrame.number]) FrameMeta;
@@ -131,16 +135,12 @@ void FramePool::retire(FrameGather& gather) noexcept {
   if (start) start_grace_period();
 }
 
-void FramePool::start_grace_period() noexcept {
-  // What was done before the call is seen by the callback; TSan cannot know that of liburcu.
-  detail::tsan_release(detail::tsan_rcu_address());
-  urcu_bp_call_rcu(&grace_.head, [](rcu_head* head) { after_grace_period(head); });
-}
+void FramePool::start_grace_period() noexcept { call_rcu(&grace_.head, &after_grace_period); }
 
-void FramePool::after_grace_period(rcu_head* head) noexcept {
-  // And every section that could see the frames has ended.
-  detail::tsan_acquire(detail::tsan_rcu_address());
+void FramePool::after_grace_period(rcu_head* head) {
+  rcu_callback_begins(head);
   reinterpret_cast<GraceHead*>(head)->pool->reuse_waited();
+  rcu_callback_ends();
 }
 
 void FramePool::reuse_waited() noexcept {
@@ -168,8 +168,9 @@ uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
   return cache.items[--cache.count];
 }
 
-// Looks into every cache, then waits for frames on their way back. Others may be faster to those, so
-// it gives up only when none was on its way, or after many rounds beside threads that take them all.
+// Looks into every cache, then waits for frames on their way back. Others may be faster to those,
+// so it gives up only when none was on its way, or after many rounds beside threads that take them
+// all.
 uint32_t FramePool::take_slowly(FrameUse use) noexcept {
   for (int round = 0; round < kMaxRounds; round++) {
     // Asked before looking: what comes back in between is found.

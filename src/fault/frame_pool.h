@@ -2,10 +2,11 @@
 //
 // A frame is handed out with one reference. When the last is dropped it goes into a FrameGather,
 // then through retire(): it is used again only after an RCU grace period, because a load or a store
-// may still be looking at it through an entry that is gone. Freeing never allocates and never fails.
+// may still be looking at it through an entry that is gone. Freeing never allocates and never
+// fails.
 //
-// Each CPU has a small cache of free frames under a lock of its own; caches fill from a common list.
-// At most one grace period runs at a time, over everything that was retired before it began.
+// Each CPU has a small cache of free frames under a lock of its own; caches fill from a common
+// list. At most one grace period runs at a time, over everything that was retired before it began.
 // Lock order: cache > common list; retire list alone. All are held for a few instructions.
 #pragma once
 
@@ -31,7 +32,8 @@ class FramePool {
  public:
   static constexpr uint64_t kMaxFrames = (uint64_t{1} << 31) - 1;
 
-  // Null when the process has no room for the area, or the number of frames is 0 or above kMaxFrames.
+  // Null when the process has no room for the area, or the number of frames is 0 or above
+  // kMaxFrames.
   static std::unique_ptr<FramePool> create(PageCount frames) noexcept;
   // Waits for the last grace period. Asserts that every frame came back.
   ~FramePool();
@@ -118,7 +120,7 @@ class FramePool {
   bool spend_budget() noexcept;
   bool is_retiring() noexcept;
   void start_grace_period() noexcept;
-  static void after_grace_period(rcu_head* head) noexcept;
+  static void after_grace_period(rcu_head* head);
   void reuse_waited() noexcept;
 
   std::byte* const mapping_;
@@ -137,7 +139,8 @@ class FramePool {
   alignas(kCacheLine) SpinLock retire_lock_;
   Chain retired_ PERVMA_GUARDED_BY(retire_lock_);  // waits for the next grace period to begin
   bool grace_runs_ PERVMA_GUARDED_BY(retire_lock_) = false;
-  Chain waiting_;  // in the running grace period; its owner is whoever started that, then the callback
+  Chain waiting_;  // in the running grace period; its owner is whoever started that, then the
+                   // callback
   struct GraceHead {
     rcu_head head;
     FramePool* pool;

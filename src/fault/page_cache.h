@@ -1,4 +1,5 @@
-// page_cache.h: the pages of one backing object in one engine, shared by all its openings and spaces.
+// page_cache.h: the pages of one backing object in one engine, shared by all its openings and
+// spaces.
 //
 // A radix tree of 64-way nodes from page index to frame; it only grows. A slot is one word:
 //

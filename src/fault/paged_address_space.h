@@ -1,9 +1,9 @@
 // paged_address_space.h: an address space with pages: the map of src/vm over a software MMU, the
 // fault path between them, and access to data.
 //
-// A fault is served in two steps. First under the read lock of its VMA alone, found without the mmap
-// lock. What cannot be done so, or met a writer, releases the VMA lock and is served again under the
-// mmap lock for read. Only the second step waits.
+// A fault is served in two steps. First under the read lock of its VMA alone, found without the
+// mmap lock. What cannot be done so, or met a writer, releases the VMA lock and is served again
+// under the mmap lock for read. Only the second step waits.
 #pragma once
 
 #include <memory>

@@ -17,7 +17,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
 }
 
 SoftEngine::~SoftEngine() {
-  PERVMA_ASSERT_OP(spaces_.load(std::memory_order_relaxed), ==, 0u);  // A space outlives its engine.
+  PERVMA_ASSERT_OP(spaces_.load(std::memory_order_relaxed), ==,
+                   0u);                      // A space outlives its engine.
   PERVMA_ASSERT_OP(caches_.live(), ==, 0u);  // A FileRef outlives its engine.
 }
 

@@ -1,4 +1,5 @@
-// soft_mmu.cpp: what mapping operations do to pages, and data access. Faults: serve.cpp and the files it names.
+// soft_mmu.cpp: what mapping operations do to pages, and data access. Faults: serve.cpp and the
+// files it names.
 #include "fault/soft_mmu.h"
 
 #include <algorithm>
@@ -82,7 +83,8 @@ Result<void> SoftMmu::move(Range from, Address to) noexcept {
     for (unsigned i = leaf.first; i < leaf.last && result; i++) {
       const LeafSlot old = leaf.at(i);
       if (old.peek().is_none()) continue;
-      const Address place = to + ((leaf.start - from.start) + (uint64_t{i - leaf.first} << kPageShift));
+      const Address place =
+          to + ((leaf.start - from.start) + (uint64_t{i - leaf.first} << kPageShift));
       const LeafSlot slot = tables_.ensure(place);
       if (!slot) {
         result = std::unexpected(Error::nomem);

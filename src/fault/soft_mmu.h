@@ -55,10 +55,12 @@ class SoftMmu final : public Mmu {
   // --- faults and data ---------------------------------------------------------------------------
 
   // Makes the access possible, or says what stands in the way. In no RCU read section: it may wait
-  // for a grace period when frames run out. About 20 ns when the page is there, else the page's cost.
+  // for a grace period when frames run out. About 20 ns when the page is there, else the page's
+  // cost.
   [[nodiscard]] FaultStep serve(const FaultRequest& fault) noexcept;
   enum class Reach : uint8_t { done, faults };
-  // Bytes of one page, as a processor's loads. Lock-free; `faults` when the entry does not allow it.
+  // Bytes of one page, as a processor's loads. Lock-free; `faults` when the entry does not allow
+  // it.
   [[nodiscard]] Reach load(Address, std::span<std::byte> to) const noexcept;
   // The same for stores; takes the lock of the page's table.
   [[nodiscard]] Reach store(Address, std::span<const std::byte> from) noexcept;

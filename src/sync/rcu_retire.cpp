@@ -35,7 +35,8 @@ bool RcuRetire::reserve(size_t n) noexcept {
   size_t room = spares_ * kBatch;
   if (open_ != nullptr) room += kBatch - open_->count;
   while (room < n) {
-    auto* batch = new (std::nothrow) Batch;
+    const bool may = may_allocate_ == nullptr || may_allocate_(context_);
+    Batch* batch = may ? new (std::nothrow) Batch : nullptr;
     if (batch == nullptr) return false;
     batch->count = 0;
     batch->next = spare_;

@@ -22,7 +22,11 @@ class RcuRetire {
   static constexpr size_t kBatch = 123;                   // A batch is 1,024 bytes.
   static constexpr size_t kMaxPending = size_t{1} << 16;  // Above it retire() waits for readers.
 
-  RcuRetire(Free free_object, void* context) noexcept : free_(free_object), context_(context) {}
+  // Asked before each allocation; a test makes one fail by answering false.
+  using MayAllocate = bool (*)(void* context);
+
+  RcuRetire(Free free_object, void* context, MayAllocate may_allocate = nullptr) noexcept
+      : free_(free_object), context_(context), may_allocate_(may_allocate) {}
   // Frees everything, waiting for readers where something is pending. Not inside a read section.
   ~RcuRetire();
   RcuRetire(const RcuRetire&) = delete;
@@ -53,6 +57,7 @@ class RcuRetire {
 
   const Free free_;
   void* const context_;
+  const MayAllocate may_allocate_;
   Batch* open_ = nullptr;   // The batch being filled, or none.
   Batch* spare_ = nullptr;  // Reserved empty batches, linked.
   size_t spares_ = 0;

@@ -6,7 +6,8 @@
 //   [unused]    slots that are not in use are null; children are not null
 //   [empty]     no two neighbouring ranges are empty; none ends a leaf but the last, where one does
 //   [gaps]      each gap is the longest empty run below its child
-//   [height]    all leaves have the height that the tree knows, and its nodes are as many as it knows
+//   [height]    all leaves have the height that the tree knows, and its nodes are as many as it
+//   knows
 #pragma once
 
 #include <cstdint>
@@ -71,9 +72,10 @@ class MapleCheck {
     }
     expect(after_empty == (last == kMapleMax), "empty", "the end of a leaf", last);
     for (unsigned s = count - 1; s < kLeafSlots - 1; ++s) {
-      expect(leaf.pivots[s].load(std::memory_order_relaxed) == kMapleMax, "order", "an unused pivot",
+      expect(leaf.pivots[s].load(std::memory_order_relaxed) == kMapleMax, "order",
+             "an unused pivot", first);
+      expect(leaf.slots[s + 1].load(std::memory_order_relaxed) == 0, "unused", "a leaf slot",
              first);
-      expect(leaf.slots[s + 1].load(std::memory_order_relaxed) == 0, "unused", "a leaf slot", first);
     }
     return gap;
   }

@@ -1,14 +1,15 @@
 // maple_cursor.h: a place in a maple tree, and steps from it.
 //
-// A cursor stands on a range, with an entry or empty, or nowhere yet. It is valid within one unbroken
-// RCU read section, or under the tree's lock held since its walk, and only if nothing was stored
-// through this thread meanwhile: after that, and before a section ends, call pause() or reset().
-// Stores of others are noticed: a node that was replaced is left, and the walk starts at the root.
+// A cursor stands on a range, with an entry or empty, or nowhere yet. It is valid within one
+// unbroken RCU read section, or under the tree's lock held since its walk, and only if nothing was
+// stored through this thread meanwhile: after that, and before a section ends, call pause() or
+// reset(). Stores of others are noticed: a node that was replaced is left, and the walk starts at
+// the root.
 //
 //   for (void* e = cursor.find(start, limit); e != nullptr; e = cursor.next(limit)) ...
 //
-// Beside a writer every step still goes forward (backward), and what is there during the whole journey
-// is met. Every member is lock-free: it tries again only beside a store.
+// Beside a writer every step still goes forward (backward), and what is there during the whole
+// journey is met. Every member is lock-free: it tries again only beside a store.
 #pragma once
 
 #include <algorithm>
@@ -133,8 +134,8 @@ void MapleCursor<P>::go(uint64_t index) noexcept {
     walk(index);
     return;
   }
-  // The leaf first, then whoever is lowest of those that cover the index: each must be alive, or what
-  // stands in it is of an unknown age.
+  // The leaf first, then whoever is lowest of those that cover the index: each must be alive, or
+  // what stands in it is of an unknown age.
   for (unsigned level = depth_; level-- > 0;) {
     const Step step = way_[level];
     if (index < step.first || step.last < index) continue;

@@ -15,7 +15,8 @@ namespace pervma {
 template <class P>
 class MapleGapSearch {
  public:
-  MapleGapSearch(uint64_t lo, uint64_t hi, uint64_t size) noexcept : lo_(lo), hi_(hi), size_(size) {}
+  MapleGapSearch(uint64_t lo, uint64_t hi, uint64_t size) noexcept
+      : lo_(lo), hi_(hi), size_(size) {}
 
   std::optional<uint64_t> lowest(MapleRef<P> node, uint64_t first, uint64_t last) const noexcept {
     const unsigned count = node.head().count;

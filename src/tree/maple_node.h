@@ -5,11 +5,13 @@
 // node's own last index). A node's own bounds are known from the walk to it.
 //
 //   leaf    256 bytes: head, 15 pivots, 16 entries; an empty range is a null entry
-//   inner   256 bytes: head, 9 pivots, 10 children, 10 gaps (the longest empty run below each child)
+//   inner   256 bytes: head, 9 pivots, 10 children, 10 gaps (the longest empty run below each
+//   child)
 //
 // Who may look: pivots and children of an inner node never change after publication except that a
 // child is replaced by one of equal bounds, so its pivots are plain; gaps are the writer's own, and
-// of readers that hold its lock. `dead` is set once, for cursors; count and listed are the writer's.
+// of readers that hold its lock. `dead` is set once, for cursors; count and listed are the
+// writer's.
 #pragma once
 
 #include <cstddef>
@@ -86,9 +88,7 @@ class MapleRef {
   uint64_t word() const noexcept { return word_; }
   bool is_null() const noexcept { return word_ == 0; }
   bool is_leaf() const noexcept { return (word_ & kLeafBit) != 0; }
-  MapleLeaf<P>* leaf() const noexcept {
-    return reinterpret_cast<MapleLeaf<P>*>(word_ - kLeafBit);
-  }
+  MapleLeaf<P>* leaf() const noexcept { return reinterpret_cast<MapleLeaf<P>*>(word_ - kLeafBit); }
   MapleInner<P>* inner() const noexcept { return reinterpret_cast<MapleInner<P>*>(word_); }
   // Both kinds begin with it.
   MapleHead<P>& head() const noexcept {

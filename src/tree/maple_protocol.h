@@ -5,9 +5,9 @@
 //             makes it reachable; only then is the node it replaces marked dead.
 //   in place  one entry is exchanged, or one boundary moves: entry first, then pivot, both release.
 //   read      pivots with acquire, and before the slot that they select.
-// With these a reader meets, for an index that no store covers meanwhile, exactly its entry, and for
-// any other index an old or a new one. Across two in-place stores it may pair an old pivot with a
-// newer entry and get a neighbour of the index: the entry's own bounds tell.
+// With these a reader meets, for an index that no store covers meanwhile, exactly its entry, and
+// for any other index an old or a new one. Across two in-place stores it may pair an old pivot with
+// a newer entry and get a neighbour of the index: the entry's own bounds tell.
 //
 // P is the platform: std::atomic natively, a checker's own atomics under a model checker.
 #pragma once
@@ -34,7 +34,7 @@ struct MapleProtocol {
 
   // Unlocked readers must load the pivots first.
   static uint64_t entry(const Word& slot) noexcept {
-    return slot.load(std::memory_order_acquire);  // [T3] pairs with [T2], [T4]
+    return slot.load(std::memory_order_acquire);  // [T3] pairs with [T4]
   }
 
   static uint64_t pivot(const Word& pivot) noexcept {
@@ -64,7 +64,7 @@ struct MapleProtocol {
 
   // The node behind `child` is complete and from now on reachable.
   static void publish(Word& slot, uint64_t child) noexcept {
-    slot.store(child, std::memory_order_release);  // [T2] pairs with [T1], [T3]
+    slot.store(child, std::memory_order_release);  // [T2] pairs with [T1]
   }
 
   // After publish() of the replacement.

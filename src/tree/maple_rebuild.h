@@ -1,12 +1,13 @@
 // maple_rebuild.h: the stores that change more than one node of a maple tree.
 //
-// Level by level from the leaves up: what the replaced nodes still hold is gathered with the change in
-// it, evened out with a neighbour if it is too little, and cut into new nodes, which nobody sees yet.
-// The level where one new node takes the place of one old one is the top: one publication there
-// makes all of it visible at once, or else a new root does. Then everything replaced dies.
+// Level by level from the leaves up: what the replaced nodes still hold is gathered with the change
+// in it, evened out with a neighbour if it is too little, and cut into new nodes, which nobody sees
+// yet. The level where one new node takes the place of one old one is the top: one publication
+// there makes all of it visible at once, or else a new root does. Then everything replaced dies.
 //
 //   left_, right_    the ways to the first and last node replaced on each level
-//   items            what the level's new nodes will hold; afterwards, those nodes for the level above
+//   items            what the level's new nodes will hold; afterwards, those nodes for the level
+//   above
 #pragma once
 
 #include "tree/maple_writer.h"
@@ -147,7 +148,8 @@ void MapleWriter<P>::gather_leaves(Items& items) noexcept {
   append_leaf(right, resume, right.node.head().count, items);
 }
 
-// Takes a neighbour in when there is too little for a leaf, or too much while the neighbour has room.
+// Takes a neighbour in when there is too little for a leaf, or too much while the neighbour has
+// room.
 template <class P>
 void MapleWriter<P>::even_out_leaves(Items& items) noexcept {
   const unsigned level = tree_.height_ - 1;
@@ -236,8 +238,8 @@ unsigned MapleWriter<P>::leaf_cut(const Items& items, unsigned from, unsigned pi
   if (pieces == 1) return rest;
   unsigned cut = (rest + pieces - 1) / pieces;
   if (items.count <= kLeafSlots + 2) {
-    const bool at_end =
-        items.hot + 1 == items.count || (items.hot + 2 == items.count && items.item[items.count - 1].word == 0);
+    const bool at_end = items.hot + 1 == items.count ||
+                        (items.hot + 2 == items.count && items.item[items.count - 1].word == 0);
     const bool at_begin = items.hot == 0 || (items.hot == 1 && items.item[0].word == 0);
     if (at_end) {
       growth_ = Growth::upward;
@@ -256,9 +258,8 @@ unsigned MapleWriter<P>::leaf_cut(const Items& items, unsigned from, unsigned pi
 template <class P>
 void MapleWriter<P>::build_leaves(Items& items, uint64_t first) noexcept {
   // One slot of slack per leaf, because a cut may have to move by one.
-  unsigned pieces = items.count <= kLeafSlots
-                        ? 1
-                        : (items.count + kLeafSlots - 2) / (kLeafSlots - 1);
+  unsigned pieces =
+      items.count <= kLeafSlots ? 1 : (items.count + kLeafSlots - 2) / (kLeafSlots - 1);
   Items leaves;
   for (unsigned from = 0; pieces > 0; --pieces) {
     const unsigned count = leaf_cut(items, from, pieces);
@@ -266,7 +267,8 @@ void MapleWriter<P>::build_leaves(Items& items, uint64_t first) noexcept {
     Leaf* leaf = make_node<Leaf>();
     for (unsigned s = 0; s < count; ++s) {
       leaf->slots[s].store(items.item[from + s].word, std::memory_order_relaxed);
-      if (s + 1 < count) leaf->pivots[s].store(items.item[from + s].last, std::memory_order_relaxed);
+      if (s + 1 < count)
+        leaf->pivots[s].store(items.item[from + s].last, std::memory_order_relaxed);
     }
     finish_leaf(*leaf, count);
     from += count;

@@ -1,9 +1,9 @@
 // maple_retire.h: replaced nodes on their way through a grace period, many to a batch.
 //
-// What is retired is a record: a node, and which of its children are replaced with it, whole subtrees
-// included. So the records of one store are few whatever it removes. They are kept in nodes taken from
-// the tree's stock; nothing of a retired node is overwritten before its grace period is over. Nobody
-// waits: a tree can be destroyed while its last batch is still under way.
+// What is retired is a record: a node, and which of its children are replaced with it, whole
+// subtrees included. So the records of one store are few whatever it removes. They are kept in
+// nodes taken from the tree's stock; nothing of a retired node is overwritten before its grace
+// period is over. Nobody waits: a tree can be destroyed while its last batch is still under way.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,9 @@
 
 namespace pervma {
 
-// A replaced node, with the children [from, to) that are replaced as whole subtrees. A child that is
-// marked `listed` has a record of its own; records stand in an order in which parents come first.
+// A replaced node, with the children [from, to) that are replaced as whole subtrees. A child that
+// is marked `listed` has a record of its own; records stand in an order in which parents come
+// first.
 template <class P>
 struct MapleRecord {
   uint64_t word;
@@ -128,8 +129,7 @@ class MapleRetire {
     NodeChain free;
     while (batch != nullptr) {
       for (size_t i = 0; i < batch->count; ++i) {
-        batch->records[i].for_each(
-            [&](MapleRef<P> node) noexcept { free.push(&node.head()); });
+        batch->records[i].for_each([&](MapleRef<P> node) noexcept { free.push(&node.head()); });
       }
       Batch* next = batch->next;
       free.push(batch);

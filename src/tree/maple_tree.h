@@ -1,14 +1,15 @@
 // maple_tree.h: a map from ranges of 64-bit indices to pointers, read without locks under RCU.
 //
-// A B-tree of non-overlapping ranges [first, last], both inclusive, below 2^64-1. What no range covers
-// is empty; empty neighbours are one. Ranges with entries are never joined, even if the entries are
-// equal: one store makes one range, and cuts away what it covers of others.
+// A B-tree of non-overlapping ranges [first, last], both inclusive, below 2^64-1. What no range
+// covers is empty; empty neighbours are one. Ranges with entries are never joined, even if the
+// entries are equal: one store makes one range, and cuts away what it covers of others.
 //
 // Who may call what: store, erase, clear, reserve, duplicate_into and set_rcu_mode need the tree's
-// write lock, which the caller brings; gap searches, check() and stats() exclude writers (any side of
-// that lock); load() and cursors need that or an RCU read section. An unlocked answer is a hint: it
-// was right at some moment of the call, except that beside two stores in one leaf it may be a
-// neighbour of the index, which the entry's own bounds tell once it is locked. See maple_protocol.h.
+// write lock, which the caller brings; gap searches, check() and stats() exclude writers (any side
+// of that lock); load() and cursors need that or an RCU read section. An unlocked answer is a hint:
+// it was right at some moment of the call, except that beside two stores in one leaf it may be a
+// neighbour of the index, which the entry's own bounds tell once it is locked. See
+// maple_protocol.h.
 //
 // Not for points that come and go one by one in huge numbers: every store copies a node.
 #pragma once
@@ -72,9 +73,7 @@ class BasicMapleTree {
     return reinterpret_cast<void*>(MapleProtocol<P>::entry(leaf->slots[slot]));
   }
 
-  [[nodiscard]] bool empty() const noexcept {
-    return root_.load(std::memory_order_relaxed) == 0;
-  }
+  [[nodiscard]] bool empty() const noexcept { return root_.load(std::memory_order_relaxed) == 0; }
 
   // --- the writer ---
 
@@ -119,7 +118,8 @@ class BasicMapleTree {
   // --- under either side of the write lock ---
 
   // The first index of the lowest (highest) empty run of `size` indices in [lo, hi]; nothing: there
-  // is none. Of a longer run, its lowest (highest) part. Logarithmic but for the ends of the window.
+  // is none. Of a longer run, its lowest (highest) part. Logarithmic but for the ends of the
+  // window.
   [[nodiscard]] std::optional<uint64_t> find_gap_lowest(uint64_t lo, uint64_t hi,
                                                         uint64_t size) const noexcept;
   [[nodiscard]] std::optional<uint64_t> find_gap_highest(uint64_t lo, uint64_t hi,
@@ -137,7 +137,8 @@ class BasicMapleTree {
   // A store makes at most three nodes per level and one new root; see maple_rebuild.h.
   static constexpr unsigned kNodesPerLevel = 3;
   static constexpr unsigned kRecordsPerLevel = 4;
-  // Taken beyond what a reservation needs, so that a series of stores does not lock the pool each time.
+  // Taken beyond what a reservation needs, so that a series of stores does not lock the pool each
+  // time.
   static constexpr size_t kStockSlack = 16;
   // More than this is given back, unless it is promised.
   static constexpr size_t kStockMax = 128;

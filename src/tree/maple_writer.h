@@ -1,11 +1,11 @@
 // maple_writer.h: one store into a maple tree, from the walk to the disposal of what it replaced.
 //
 // Three ways, the cheapest that fits:
-//   in place   the range matches a slot, or one boundary moves: the leaf is changed under its readers
-//   one leaf   the leaf is copied with the change, and published in its parent's slot
+//   in place   the range matches a slot, or one boundary moves: the leaf is changed under its
+//   readers one leaf   the leaf is copied with the change, and published in its parent's slot
 //   rebuild    anything else (maple_rebuild.h)
-// An empty range never ends a leaf but the last one, so empty runs do not cross leaves, and the gap of
-// a child is the longest of its leaves' runs.
+// An empty range never ends a leaf but the last one, so empty runs do not cross leaves, and the gap
+// of a child is the longest of its leaves' runs.
 //
 // Used by the tree's one writer; nodes come from the tree's stock, which reserve() has filled.
 #pragma once
@@ -56,10 +56,10 @@ class MapleWriter {
   struct Item {
     uint64_t word;  // entry or child
     uint64_t last;
-    uint64_t gap;   // children only
+    uint64_t gap;  // children only
   };
-  // Below this two leaves share what would make one of them split: 3/4 of their slots.
-  static constexpr unsigned kShareBelow = 24;
+  // Below this two leaves share what would make one of them split: 7/8 of their slots.
+  static constexpr unsigned kShareBelow = 28;
   // Two half leaves with the new range between them and a whole neighbour beside them.
   static constexpr unsigned kMaxItems = 3 * kLeafSlots + 1;
 
@@ -76,7 +76,8 @@ class MapleWriter {
       for (unsigned i = 0; i < more.count; ++i) item[count++] = more.item[i];
     }
   };
-  // Ranges that come in order fill their leaves if the cut leaves only the least on the growing side.
+  // Ranges that come in order fill their leaves if the cut leaves only the least on the growing
+  // side.
   enum class Growth : uint8_t { anywhere, upward, downward };
 
   // The slots of a leaf that the range touches: from `i`, which begins with `a`, to `j`, which ends

@@ -32,7 +32,7 @@ class NodeChain {
 class NodePool {
  public:
   struct Stats {
-    size_t live;   // nodes with trees: in use, in reserve, or waiting for a grace period
+    size_t live;  // nodes with trees: in use, in reserve, or waiting for a grace period
     size_t slabs;
     size_t bytes;
   };
@@ -59,6 +59,9 @@ class NodePool {
   struct Cell {
     static constexpr size_t kBytes = kMapleNodeBytes;
     static constexpr size_t kAlign = kMapleNodeBytes;
+    // What a busy writer's nodes take while they sit out their grace periods, and come back at
+    // once.
+    static constexpr size_t kSpareBytes = size_t{4} << 20;
     static void construct(void*) noexcept {}
     static void destroy(void* cell) noexcept;
     static void*& link(void* cell) noexcept { return *static_cast<void**>(cell); }

@@ -1,9 +1,10 @@
 // slab_store.h: cells of one size, cut from slabs that come from the system and go back to it.
 //
 // A slab is empty, partial or full; allocation takes from partial slabs first, so that others can
-// empty. A cell is constructed when it is first handed out and stays constructed until its slab goes.
-// A slab starts at a multiple of kSlabAlign, so a cell's address tells its slab. Small slabs first;
-// once a store is big, slabs of 2 MiB on huge pages, which spare a walk over it the TLB misses.
+// empty. A cell is constructed when it is first handed out and stays constructed until its slab
+// goes. A slab starts at a multiple of kSlabAlign, so a cell's address tells its slab. Small slabs
+// first; once a store is big, slabs of 2 MiB on huge pages, which spare a walk over it the TLB
+// misses.
 //
 // Not thread-safe, and no policy of when a slab may go back: the owner brings both.
 #pragma once
@@ -26,17 +27,17 @@ void slab_unmap(void* slab, size_t bytes) noexcept;
 struct SlabHead {
   SlabHead* prev;
   SlabHead* next;
-  void* free;        // cells handed out before and free now, linked
-  uint32_t used;     // cells that are out
-  uint32_t carved;   // cells ever handed out; the rest was never touched
-  uint32_t cells;    // cells in all
-  uint32_t bytes;    // of the slab
-  void* owner;       // for whoever gives the slab back after a grace period
+  void* free;       // cells handed out before and free now, linked
+  uint32_t used;    // cells that are out
+  uint32_t carved;  // cells ever handed out; the rest was never touched
+  uint32_t cells;   // cells in all
+  uint32_t bytes;   // of the slab
+  void* owner;      // for whoever gives the slab back after a grace period
   rcu_head rcu;
 };
 
-// Cell: kBytes, kAlign; construct(void*), destroy(void*), and link(void*), where a free cell may keep
-// a pointer.
+// Cell: kBytes, kAlign; kSpareBytes, what is kept in empty slabs; construct(void*), destroy(void*),
+// and link(void*), where a free cell may keep a pointer.
 template <class Cell>
 class SlabStore {
  public:
@@ -44,7 +45,6 @@ class SlabStore {
   static constexpr size_t kSmallSlab = size_t{64} << 10;
   static constexpr size_t kBigSlab = kSlabAlign;
   static constexpr size_t kBigFrom = size_t{8} << 20;  // bytes in small slabs before big ones come
-  static constexpr size_t kSpareSlabs = 2;             // empty slabs that are kept
 
   SlabStore() noexcept = default;
   SlabStore(const SlabStore&) = delete;
@@ -54,10 +54,11 @@ class SlabStore {
   // A cell, or null when the partial and empty slabs have none: then add_slab().
   void* take() noexcept {
     SlabHead* slab = partial_ != nullptr ? partial_ : empty_;
-    if (slab == nullptr) [[unlikely]] return nullptr;
+    if (slab == nullptr) [[unlikely]]
+      return nullptr;
     if (slab->used == 0) {
       unlink(empty_, slab);
-      --empties_;
+      empty_bytes_ -= slab->bytes;
       link(partial_, slab);
     }
     void* cell = slab->free;
@@ -82,14 +83,14 @@ class SlabStore {
     slab->bytes = static_cast<uint32_t>(bytes);
     slab->owner = owner;
     link(empty_, slab);
-    ++empties_;
+    empty_bytes_ += bytes;
     ++slabs_;
     bytes_ += bytes;
     return true;
   }
 
-  // Takes the cell back. A slab that is empty beyond the spare ones leaves the store and is returned;
-  // the caller passes it to give_back() when nobody looks at it any more.
+  // Takes the cell back. A slab that is empty beyond the spare ones leaves the store and is
+  // returned; the caller passes it to give_back() when nobody looks at it any more.
   [[nodiscard]] SlabHead* put(void* cell) noexcept {
     SlabHead* slab = slab_of(cell);
     PERVMA_DASSERT_OP(slab->used, >, 0U);
@@ -99,12 +100,10 @@ class SlabStore {
     --live_;
     if (--slab->used != 0) return nullptr;
     unlink(partial_, slab);
-    if (empties_ < kSpareSlabs) {
-      link(empty_, slab);
-      ++empties_;
-      return nullptr;
-    }
-    return forget(slab);
+    if (empty_bytes_ + slab->bytes > Cell::kSpareBytes) return forget(slab);
+    link(empty_, slab);
+    empty_bytes_ += slab->bytes;
+    return nullptr;
   }
 
   // An empty slab to pass to give_back(), or null when there is none.
@@ -112,7 +111,7 @@ class SlabStore {
     SlabHead* slab = empty_;
     if (slab == nullptr) return nullptr;
     unlink(empty_, slab);
-    --empties_;
+    empty_bytes_ -= slab->bytes;
     return forget(slab);
   }
 
@@ -153,7 +152,7 @@ class SlabStore {
 
   SlabHead* partial_ = nullptr;
   SlabHead* empty_ = nullptr;
-  size_t empties_ = 0;
+  size_t empty_bytes_ = 0;
   size_t live_ = 0;
   size_t slabs_ = 0;
   size_t bytes_ = 0;

@@ -1,14 +1,15 @@
-// type_stable_cache.h: memory for objects that stale RCU readers may still look at after their free.
+// type_stable_cache.h: memory for objects that stale RCU readers may still look at after their
+// free.
 //
-// An object is constructed once per slab lifetime and is a T from then on, free or not: free() makes
-// it reusable at once, without a grace period, and whoever holds a stale pointer inside an RCU read
-// section finds some T there, alive, free or reused, and tells by T's own atomics which. So a free
-// object keeps its contents but for one pointer, T::free_link, which overlays what no reader looks at
-// in a free T. alloc() hands a T out as its last owner left it. Empty slabs go back to the system
-// after a grace period.
+// An object is constructed once per slab lifetime and is a T from then on, free or not: free()
+// makes it reusable at once, without a grace period, and whoever holds a stale pointer inside an
+// RCU read section finds some T there, alive, free or reused, and tells by T's own atomics which.
+// So a free object keeps its contents but for one pointer, T::free_link, which overlays what no
+// reader looks at in a free T. alloc() hands a T out as its last owner left it. Empty slabs go back
+// to the system after a grace period.
 //
-// T is default-constructible without throwing and has a member `void* free_link`, or a member function
-// `void*& free_link()`. Every member may be called from any thread.
+// T is default-constructible without throwing and has a member `void* free_link`, or a member
+// function `void*& free_link()`. Every member may be called from any thread.
 #pragma once
 
 #include <cstddef>
@@ -67,7 +68,8 @@ class TypeStableCache {
       const SlabLockGuard guard(lock_);
       idle = store_.put(object);
     }
-    if (idle != nullptr) [[unlikely]] give_back_later(idle);
+    if (idle != nullptr) [[unlikely]]
+      give_back_later(idle);
   }
 
   void set_allocation_hook(AllocationHook hook) noexcept {
@@ -84,6 +86,7 @@ class TypeStableCache {
   struct Cell {
     static constexpr size_t kBytes = sizeof(T);
     static constexpr size_t kAlign = alignof(T);
+    static constexpr size_t kSpareBytes = size_t{256} << 10;
     static_assert(std::is_nothrow_default_constructible_v<T>);
 
     static void construct(void* cell) noexcept { ::new (cell) T(); }
@@ -102,8 +105,8 @@ class TypeStableCache {
   static void give_back_later(SlabHead* slab) noexcept {
     call_rcu(&slab->rcu, [](rcu_head* head) {
       rcu_callback_begins(head);
-      Store::give_back(reinterpret_cast<SlabHead*>(reinterpret_cast<char*>(head) -
-                                                   offsetof(SlabHead, rcu)));
+      Store::give_back(
+          reinterpret_cast<SlabHead*>(reinterpret_cast<char*>(head) - offsetof(SlabHead, rcu)));
       rcu_callback_ends();
     });
   }

@@ -1,4 +1,5 @@
-// Data is never wrong: threads that change one map and each know every word of their own part of it.
+// Data is never wrong: threads that change one map and each know every word of their own part of
+// it.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -36,7 +37,10 @@ class Owner {
       case 4: map_anew(first, count); break;
       case 5: unmap(first, count); break;
       case 6: move(first, count); break;
-      case 7: case 8: case 9: case 10: load(first, pick(512)); break;
+      case 7:
+      case 8:
+      case 9:
+      case 10: load(first, pick(512)); break;
       default: store(first, pick(512)); break;
     }
   }
@@ -64,10 +68,8 @@ class Owner {
   }
 
   void map_anew(uint64_t first, uint64_t count) {
-    ASSERT_TRUE(space_.map({.address = at(first),
-                            .length = count * kPageSize,
-                            .prot = kRw,
-                            .flags = kFixedAnon}));
+    ASSERT_TRUE(space_.map(
+        {.address = at(first), .length = count * kPageSize, .prot = kRw, .flags = kFixedAnon}));
     change(first, count, [](Page& p) { p = {true, kRw, {}}; });
   }
   void unmap(uint64_t first, uint64_t count) {
@@ -95,12 +97,11 @@ class Owner {
   void move(uint64_t from, uint64_t) {
     const uint64_t to = pick(kPart);
     if (to == from || !pages_[from].mapped) return;
-    const Result<Address> moved =
-        space_.remap({.old_address = at(from),
-                      .old_length = kPageSize,
-                      .new_length = kPageSize,
-                      .flags = RemapFlags::maymove | RemapFlags::fixed,
-                      .new_address = at(to)});
+    const Result<Address> moved = space_.remap({.old_address = at(from),
+                                                .old_length = kPageSize,
+                                                .new_length = kPageSize,
+                                                .flags = RemapFlags::maymove | RemapFlags::fixed,
+                                                .new_address = at(to)});
     if (!moved) {
       // The destination is unmapped before the source is looked at.
       ASSERT_EQ(moved.error(), Error::nomem);
@@ -203,10 +204,9 @@ TEST_P(DataTorture, out_of_memory_loses_nothing) {
 // While forks copy the map, no store of the parent may reach a child, nor the other way round.
 TEST_P(DataTorture, a_forks_child_is_frozen_at_the_moment_of_the_fork) {
   start({20'000});
-  std::atomic<bool> stop{false};
-  std::jthread forker([&] {
+  std::jthread forker([&](const std::stop_token& stop) {
     constexpr uint64_t kPages = kThreads * kPart;
-    while (!stop.load(std::memory_order_relaxed) && !HasFatalFailure()) {
+    while (!stop.stop_requested() && !HasFatalFailure()) {
       const Result<std::unique_ptr<AddressSpace>> child = engine_->fork(*space_);
       ASSERT_TRUE(child);
       std::vector<uint64_t> first;
@@ -228,7 +228,7 @@ TEST_P(DataTorture, a_forks_child_is_frozen_at_the_moment_of_the_fork) {
     }
   });
   run();
-  stop.store(true);
+  forker.request_stop();
   forker.join();
   finish();
 }
@@ -241,15 +241,13 @@ INSTANTIATE_TEST_SUITE_P(Designs, DataTorture, ::testing::ValuesIn(kDesigns),
 TEST(DataAccess, no_store_arrives_after_protect_has_returned) {
   const auto engine = *Engine::create({.frames = {100}});
   const auto space = *engine->create_space({});
-  const Address a = *space->map({.length = kPageSize,
-                                 .prot = kRw,
-                                 .flags = MapFlags::private_ | MapFlags::anonymous});
-  std::atomic<bool> stop{false};
+  const Address a = *space->map(
+      {.length = kPageSize, .prot = kRw, .flags = MapFlags::private_ | MapFlags::anonymous});
   std::vector<std::jthread> writers;
   for (uint64_t t = 0; t < 2; ++t) {
-    writers.emplace_back([&, t] {
+    writers.emplace_back([&, t](const std::stop_token& stop) {
       std::vector<uint64_t> block(256, 0);
-      for (uint64_t i = 1; !stop.load(std::memory_order_relaxed); ++i) {
+      for (uint64_t i = 1; !stop.stop_requested(); ++i) {
         std::fill(block.begin(), block.end(), i * 2 + t);
         (void)space->store(a + t * 2048, std::as_bytes(std::span(block)));
       }
@@ -257,7 +255,7 @@ TEST(DataAccess, no_store_arrives_after_protect_has_returned) {
   }
   std::vector<uint64_t> before(512);
   std::vector<uint64_t> after(512);
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 40; ++round) {
     ASSERT_TRUE(space->protect(a, kPageSize, Prot::read));
     ASSERT_EQ(space->load(a, std::as_writable_bytes(std::span(before))), FaultOutcome::resolved);
     for (int again = 0; again < 20; ++again) {
@@ -270,21 +268,20 @@ TEST(DataAccess, no_store_arrives_after_protect_has_returned) {
       ASSERT_EQ(before[256 + i], before[256]);
     }
     ASSERT_TRUE(space->protect(a, kPageSize, kRw));
+    // The writers run, and are likely to lose their CPU to this thread in the middle of a store.
+    std::this_thread::yield();
   }
-  stop.store(true);
 }
 
 // A load that has found a page must not show what the page's next owner wrote into it.
 TEST(DataAccess, a_load_never_shows_a_page_that_left_its_entry) {
   const auto engine = *Engine::create({.frames = {2'000}});
   const auto parent = *engine->create_space({});
-  const Address a = *parent->map({.length = kPageSize,
-                                  .prot = kRw,
-                                  .flags = MapFlags::private_ | MapFlags::anonymous});
-  std::atomic<bool> stop{false};
-  std::jthread reader([&] {
+  const Address a = *parent->map(
+      {.length = kPageSize, .prot = kRw, .flags = MapFlags::private_ | MapFlags::anonymous});
+  const std::jthread reader([&](const std::stop_token& stop) {
     std::vector<uint64_t> page(512);
-    while (!stop.load(std::memory_order_relaxed)) {
+    while (!stop.stop_requested()) {
       ASSERT_EQ(parent->load(a, std::as_writable_bytes(std::span(page))), FaultOutcome::resolved);
       // The child's mark never shows here.
       for (const uint64_t word : page) ASSERT_NE(word, 0xc41d'c41d'c41d'c41d);
@@ -298,7 +295,6 @@ TEST(DataAccess, a_load_never_shows_a_page_that_left_its_entry) {
     ASSERT_EQ(parent->store(a, bytes_of(round)), FaultOutcome::resolved);
     ASSERT_EQ(child->store(a, std::as_bytes(std::span(child_page))), FaultOutcome::resolved);
   }
-  stop.store(true);
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ class FaultPath : public ::testing::TestWithParam<Design> {
   Range map_file(std::shared_ptr<BackingObject> object, uint64_t pages, MapFlags type,
                  Prot prot = kRw) {
     file_ = *engine_->open(std::move(object), FileMode::read_write);
-    const Result<Address> at = space_->map(
-        {.length = pages * kPageSize, .prot = prot, .flags = type, .file = file_});
+    const Result<Address> at =
+        space_->map({.length = pages * kPageSize, .prot = prot, .flags = type, .file = file_});
     EXPECT_TRUE(at);
     return {*at, *at + pages * kPageSize};
   }
@@ -123,7 +123,8 @@ TEST_P(FaultPath, kernel_faults_go_the_slow_way_and_are_not_counted) {
 TEST_P(FaultPath, only_the_first_write_of_a_vma_takes_the_mmap_lock) {
   const Range r = map(3);
   const LockCounters before = space_->lock_counters();
-  for (uint64_t p = 0; p < 3; ++p) EXPECT_EQ(fault(page_of(r, p), Access::write), FaultOutcome::resolved);
+  for (uint64_t p = 0; p < 3; ++p)
+    EXPECT_EQ(fault(page_of(r, p), Access::write), FaultOutcome::resolved);
   const LockCounters after = space_->lock_counters();
   EXPECT_EQ(after.read - before.read, has_vma_locks() ? 1u : 3u);
   EXPECT_EQ(after.write, before.write);
@@ -243,7 +244,8 @@ TEST_P(FaultPath, the_first_store_to_a_shared_page_asks_an_unaudited_object_agai
 }
 
 TEST_P(FaultPath, a_page_that_cannot_be_read_is_a_bus_error_until_it_can) {
-  for (const auto safety : {VmaLockSafety::memory, VmaLockSafety::audited, VmaLockSafety::unaudited}) {
+  for (const auto safety :
+       {VmaLockSafety::memory, VmaLockSafety::audited, VmaLockSafety::unaudited}) {
     auto object = std::make_shared<TestObject>(2 * kPageSize, safety);
     object->fail(true);
     const Range r = map_file(object, 4, MapFlags::private_);
@@ -347,9 +349,9 @@ TEST_P(FaultPath, without_a_frame_a_fault_is_out_of_memory_and_works_later) {
 TEST_P(FaultPath, a_stopped_fault_that_needs_the_mmap_lock_is_interrupted) {
   std::stop_source source;
   source.request_stop();
-  EXPECT_EQ(space_->handle_fault(Address{0x1000}, Access::read, FaultOrigin::user,
-                                 source.get_token()),
-            FaultOutcome::interrupted);
+  EXPECT_EQ(
+      space_->handle_fault(Address{0x1000}, Access::read, FaultOrigin::user, source.get_token()),
+      FaultOutcome::interrupted);
   const Range r = map(1);
   EXPECT_EQ(space_->handle_fault(r.start, Access::write, FaultOrigin::kernel, source.get_token()),
             FaultOutcome::interrupted);
@@ -363,7 +365,8 @@ TEST_P(FaultPath, the_memory_of_unmapped_pages_comes_back) {
   for (int round = 0; round < 5; ++round) {
     // Together more than there are frames.
     const Range r = map(4000);
-    for (uint64_t p = 0; p < 4000; ++p) ASSERT_EQ(fault(page_of(r, p), Access::write), FaultOutcome::resolved);
+    for (uint64_t p = 0; p < 4000; ++p)
+      ASSERT_EQ(fault(page_of(r, p), Access::write), FaultOutcome::resolved);
     EXPECT_EQ(engine_->frames_used(), PageCount{4000});
     ASSERT_TRUE(space_->unmap(r.start, r.bytes()));
     EXPECT_EQ(engine_->frames_used(), PageCount{0});
@@ -376,9 +379,8 @@ TEST_P(FaultPath, the_memory_of_unmapped_pages_comes_back) {
 TEST_P(FaultPath, attempts_are_the_sum_of_success_retry_and_abort_with_threads_beside_a_writer) {
   constexpr uint64_t kFaults = 3000;
   const Range r = map(64);
-  std::atomic<bool> stop{false};
-  std::jthread writer([&] {
-    while (!stop.load(std::memory_order_relaxed)) {
+  std::jthread writer([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
       EXPECT_TRUE(space_->protect(r.start, r.bytes(), Prot::read));
       EXPECT_TRUE(space_->protect(r.start, r.bytes(), kRw));
     }
@@ -394,7 +396,7 @@ TEST_P(FaultPath, attempts_are_the_sum_of_success_retry_and_abort_with_threads_b
       });
     }
   }
-  stop.store(true);
+  writer.request_stop();
   writer.join();
   const FaultCounters now = space_->fault_counters();
   EXPECT_EQ((now.success + now.retry + now.abort) - (before.success + before.retry + before.abort),
@@ -415,8 +417,8 @@ TEST(EngineDeathTest, a_space_or_a_file_that_outlives_its_engine_is_named) {
   EXPECT_DEATH(
       {
         std::unique_ptr<Engine> engine = *Engine::create({.frames = {100}});
-        const FileRef file = *engine->open(
-            std::make_shared<TestObject>(1, VmaLockSafety::memory), FileMode::read_only);
+        const FileRef file = *engine->open(std::make_shared<TestObject>(1, VmaLockSafety::memory),
+                                           FileMode::read_only);
         engine.reset();
       },
       "live");

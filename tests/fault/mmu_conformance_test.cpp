@@ -205,8 +205,8 @@ TEST_P(MmuConformance, a_private_page_of_a_file_is_copied_by_its_first_write) {
   ASSERT_EQ(m_->touch(vma, vma.start(), Access::read), FaultOutcome::resolved);
   EXPECT_FALSE(m_->reaches(vma.start(), Access::write));
   EXPECT_EQ(m_->read(vma.start() + 4), object_byte(0, 4));
-  put(vma, vma.start(), 99);                         // a page that was read before
-  put(vma, vma.start() + kPageSize, 98);             // and one that was not
+  put(vma, vma.start(), 99);              // a page that was read before
+  put(vma, vma.start() + kPageSize, 98);  // and one that was not
   EXPECT_EQ(m_->read(vma.start() + 4), object_byte(0, 4));
   EXPECT_EQ(m_->read(vma.start() + kPageSize + 4), object_byte(1, 4));
   EXPECT_EQ(m_->pages(), 4u);  // two of the file, two copies
@@ -247,8 +247,7 @@ TEST_P(MmuConformance, shared_memory_begins_as_zeros_and_is_shared_with_a_forks_
 }
 
 TEST_P(MmuConformance, beyond_the_end_of_a_file_is_a_bus_error) {
-  const FileRef file =
-      m_->open(std::make_shared<TestObject>(kPageSize + 1, VmaLockSafety::memory));
+  const FileRef file = m_->open(std::make_shared<TestObject>(kPageSize + 1, VmaLockSafety::memory));
   for (const VmaFlags flags : {kReadWrite, kReadWrite | VmaFlag::shared}) {
     LooseVma vma(pages_at(0x10000, 4), flags, file, 0);
     EXPECT_EQ(m_->touch(vma, page_of(vma.range, 1), Access::write), FaultOutcome::resolved);

@@ -148,17 +148,17 @@ TEST_F(PageTableTest, threads_that_ensure_the_same_tables_get_the_same_entry) {
 // The walkers' rule: what is found is empty, or the entry that belongs to the address; memory of
 // tables that are gone is not reused under a walker.
 TEST_F(PageTableTest, a_walk_without_locks_meets_only_its_own_entries_while_tables_come_and_go) {
-  const Range spans[] = {pages_at(0, 512), pages_at(kLeafBytes, 512), pages_at(4 * kLeafBytes, 512)};
+  const Range spans[] = {pages_at(0, 512), pages_at(kLeafBytes, 512),
+                         pages_at(4 * kLeafBytes, 512)};
   const auto entry_for = [](Address a) {
     return PageEntry::page(Frame{static_cast<uint32_t>(a.page() + 2)}, PageKind::anon, Right::user);
   };
-  std::atomic<bool> stop{false};
   std::atomic<uint64_t> met{0};
   std::vector<std::jthread> walkers;
   for (int t = 0; t < 3; ++t) {
-    walkers.emplace_back([&, t] {
+    walkers.emplace_back([&, t](const std::stop_token& stop) {
       uint64_t n = static_cast<uint64_t>(t);
-      while (!stop.load(std::memory_order_relaxed)) {
+      while (!stop.stop_requested()) {
         const Address a = spans[n % 3].start + (n % 512) * kPageSize;
         n = n * 6364136223846793005u + 1442695040888963407u;
         const RcuReader rcu;
@@ -183,7 +183,6 @@ TEST_F(PageTableTest, a_walk_without_locks_meets_only_its_own_entries_while_tabl
       free_range(span, span);
     }
   }
-  stop.store(true);
 }
 
 }  // namespace

@@ -69,11 +69,11 @@ class Stress {
     for (StressVma& vma : vmas_) put_in(vma, spaces_[0]);
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) threads.emplace_back([this, t] { work(t); });
-    // Stops whoever waits, again and again, until all are done.
+    // Stops whoever has a write under way, again and again, until all are done.
     std::thread stopper([this] {
-      while (running_.load(std::memory_order_relaxed) != 0) {
-        stops_[next_stop_++ % kStops].request_stop();
-        std::this_thread::yield();
+      for (unsigned i = 0; running_.load(std::memory_order_relaxed) != 0; ++i) {
+        current_stop(i % kThreads).request_stop();
+        for (int pause = 0; pause < 8; ++pause) std::this_thread::yield();
       }
     });
     for (std::thread& thread : threads) thread.join();
@@ -82,15 +82,13 @@ class Stress {
   }
 
  private:
-  static constexpr int kStops = 256;
-
-  void work(int seed) {
-    Random random{static_cast<uint64_t>(seed) * 7919 + 17};
+  void work(int self) {
+    Random random{static_cast<uint64_t>(self) * 7919 + 17};
     for (int i = 0; i < kSteps; ++i) {
       StressVma& vma = vmas_[random.next(kVmas)];
       Space& space = spaces_[random.next(2)];
       switch (random.next(16)) {
-        case 0: write(vma, space, stops_[random.next(kStops)].get_token()); break;
+        case 0: write(vma, space, fresh_stop(self)); break;
         case 1: move(vma, space, spaces_[&space == &spaces_[0] ? 1 : 0]); break;
         case 2: downgrade_after_write(space); break;
         case 3: read_space(space); break;
@@ -99,6 +97,15 @@ class Stress {
       }
     }
     running_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  std::stop_token fresh_stop(int thread) {
+    const std::lock_guard guard(stops_mutex_);
+    return (stops_[thread] = std::stop_source()).get_token();
+  }
+  std::stop_source current_stop(unsigned thread) {
+    const std::lock_guard guard(stops_mutex_);
+    return stops_[thread];
   }
 
   void look_at(StressVma& vma, const Space& space) {
@@ -223,8 +230,8 @@ class Stress {
   // Which space's "tree" holds a VMA; changed under that space's mmap write lock.
   std::atomic<const Space*> where_[kVmas]{};
   std::mutex copy_mutex_;
-  std::stop_source stops_[kStops];
-  unsigned next_stop_ = 0;
+  std::mutex stops_mutex_;
+  std::stop_source stops_[kThreads];
   std::atomic<int> running_{kThreads};
   std::atomic<uint64_t> reads_{0};
   std::atomic<uint64_t> kills_{0};

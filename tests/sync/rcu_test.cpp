@@ -69,6 +69,7 @@ TEST(Rcu, what_a_reader_looks_at_is_freed_only_after_it) {
     while (!done.load(std::memory_order_relaxed)) {
       const RcuReader section;
       const Box* box = shared.load(std::memory_order_acquire);
+      std::this_thread::yield();
       EXPECT_NE(box->value, 0u);
     }
   };

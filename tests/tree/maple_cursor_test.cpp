@@ -131,8 +131,8 @@ TEST_F(MapleCursorBesideStores, r1_a_replaced_node_stays_readable_until_its_read
   const RcuReader reader;
   MapleTree::Cursor c(tree);
   ASSERT_EQ(c.walk(1500), entry_of(150));
-  store_elsewhere(1501, 1502, entry_of(999));     // copies the leaf
-  store_elsewhere(1000, 2004, nullptr);           // and then drops it with its neighbours
+  store_elsewhere(1501, 1502, entry_of(999));  // copies the leaf
+  store_elsewhere(1000, 2004, nullptr);        // and then drops it with its neighbours
   for (int i = 0; i < 50; ++i) store_elsewhere(100'000 + 10 * i, 100'005 + 10 * i, entry_of(7));
   std::thread([&] { tree.flush_retired(); }).join();
   EXPECT_EQ(c.entry(), entry_of(150));

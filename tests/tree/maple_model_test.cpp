@@ -18,14 +18,15 @@ struct Shape {
   const char* name;
   uint64_t universe;  // indices in use: [base, base + universe)
   uint64_t base;
-  unsigned target;  // ranges around which the number of them swings
+  unsigned target;   // ranges around which the number of them swings
   uint64_t longest;  // of most ranges
   RcuMode mode;
 };
 
 class RandomOps {
  public:
-  RandomOps(const Shape& shape, uint64_t seed) : shape_(shape), tree_(pool_, shape.mode), rng_(seed) {}
+  RandomOps(const Shape& shape, uint64_t seed)
+      : shape_(shape), tree_(pool_, shape.mode), rng_(seed) {}
 
   // The operation's number and what is wrong, or nothing.
   std::string run(uint64_t ops, uint64_t check_each_of_first, uint64_t then_every) {
@@ -51,7 +52,8 @@ class RandomOps {
     uint64_t last = 0;
     const auto it = model_.find(first);
     if (below(3) == 0 && it != model_.map().end()) first = it->first;
-    if (below(8) == 0 && it != model_.map().end() && it->second.last < top()) first = it->second.last + 1;
+    if (below(8) == 0 && it != model_.map().end() && it->second.last < top())
+      first = it->second.last + 1;
     const bool spans = below(64) == 0;
     const uint64_t length = 1 + below(spans ? shape_.universe / 4 : shape_.longest);
     last = length - 1 > top() - first ? top() : first + (length - 1);

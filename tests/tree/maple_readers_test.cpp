@@ -25,8 +25,8 @@ struct Entry {
   uint64_t last;
 };
 
-// Of every 64 indices the last four are one range that is never stored to again; the rest changes all
-// the time. `now` and the version (odd during a store) say what is right.
+// Of every 64 indices the last four are one range that is never stored to again; the rest changes
+// all the time. `now` and the version (odd during a store) say what is right.
 class Beside {
  public:
   static constexpr uint64_t kStride = 64;

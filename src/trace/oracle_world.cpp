@@ -1,0 +1,459 @@
+#include "trace/oracle_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace pervma::trace::world {
+
+namespace {
+
+constexpr uint64_t kLowest = 0x10000;
+constexpr uint64_t kTop = 0x7ffffffff000;
+constexpr uint32_t kMostVmas = 4096;
+constexpr uint64_t kStackBytes = uint64_t{1} << 20;
+
+struct Vma {
+  uint64_t start;
+  uint64_t end;
+  uint64_t offset;
+  uint64_t inode;
+  char perms[5];
+  char flags[107];
+
+  bool same(const Vma& o) const noexcept {
+    return start == o.start && end == o.end && offset == o.offset && inode == o.inode &&
+           memcmp(perms, o.perms, sizeof perms) == 0 && strcmp(flags, o.flags) == 0;
+  }
+};
+
+// The state of the one world of this (child) process. Static: there is no heap to put it in.
+struct State {
+  int out_fd = -1;
+  int files[kFiles] = {-1, -1, -1, -1};
+  int filler = -1;
+  uint64_t inode_a = 0;
+  uint64_t inode_b = 0;
+  uint64_t shared_inodes[4096] = {};
+  uint32_t shared_count = 0;
+  Vma maps[2][kMostVmas] = {};
+  uint32_t counts[2] = {0, 0};
+  int now = 0;
+  char out[1 << 16] = {};
+  size_t out_used = 0;
+  char in[1 << 16] = {};
+};
+State s;
+
+sigjmp_buf s_back;
+volatile sig_atomic_t s_signal;
+volatile sig_atomic_t s_code;
+char s_signal_stack[1 << 16];
+
+void on_signal(int number, siginfo_t* info, void*) noexcept {
+  s_signal = number;
+  s_code = info->si_code;
+  siglongjmp(s_back, 1);
+}
+
+void fill_file(int fd, uint64_t size, uint8_t base) noexcept {
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) return;
+  unsigned char page[kPage];
+  for (uint64_t at = 0; at < size; at += kPage) {
+    const uint64_t n = size - at < kPage ? size - at : kPage;
+    for (uint64_t i = 0; i < n; ++i) page[i] = static_cast<uint8_t>((at >> 12) * 7 + i + base);
+    if (pwrite(fd, page, n, static_cast<off_t>(at)) < 0) return;
+  }
+}
+
+int reopen(int fd, int flags) noexcept {
+  char path[64] = "/proc/self/fd/";
+  size_t n = strlen(path);
+  if (fd >= 100) path[n++] = static_cast<char>('0' + fd / 100);
+  if (fd >= 10) path[n++] = static_cast<char>('0' + fd / 10 % 10);
+  path[n++] = static_cast<char>('0' + fd % 10);
+  path[n] = 0;
+  return open(path, flags | O_CLOEXEC);
+}
+
+uint64_t parse_hex(const char*& p) noexcept {
+  uint64_t v = 0;
+  for (;; ++p) {
+    if (*p >= '0' && *p <= '9') {
+      v = v * 16 + static_cast<uint64_t>(*p - '0');
+    } else if (*p >= 'a' && *p <= 'f') {
+      v = v * 16 + static_cast<uint64_t>(*p - 'a' + 10);
+    } else {
+      return v;
+    }
+  }
+}
+
+// "START-END PERMS OFFSET MA:MI INODE ..."; false: some other line.
+bool parse_header(const char* p, Vma& v) noexcept {
+  const char* begin = p;
+  v.start = parse_hex(p);
+  if (p == begin || *p != '-') return false;
+  ++p;
+  v.end = parse_hex(p);
+  if (*p != ' ') return false;
+  ++p;
+  memcpy(v.perms, p, 4);
+  v.perms[4] = 0;
+  p += 5;
+  v.offset = parse_hex(p);
+  ++p;
+  (void)parse_hex(p);
+  ++p;
+  (void)parse_hex(p);
+  ++p;
+  v.inode = 0;
+  while (*p >= '0' && *p <= '9') v.inode = v.inode * 10 + static_cast<uint64_t>(*p++ - '0');
+  v.flags[0] = 0;
+  return true;
+}
+
+// "VmFlags: rd wr mr ..." as "rd.wr.mr", without soft-dirty.
+void parse_flags(const char* p, Vma& v) noexcept {
+  size_t n = 0;
+  while (*p != 0) {
+    while (*p == ' ') ++p;
+    if (p[0] == 0 || p[1] == 0) break;
+    if (!(p[0] == 's' && p[1] == 'd') && n + 4 < sizeof v.flags) {
+      if (n != 0) v.flags[n++] = '.';
+      v.flags[n++] = p[0];
+      v.flags[n++] = p[1];
+    }
+    p += 2;
+  }
+  v.flags[n] = 0;
+}
+
+// Calls f(line) for each line of the file until it returns false.
+template <class F>
+bool for_each_line(const char* path, F f) noexcept {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  size_t used = 0;
+  bool go_on = true;
+  while (go_on) {
+    const ssize_t n = read(fd, s.in + used, sizeof s.in - 1 - used);
+    if (n <= 0) break;
+    used += static_cast<size_t>(n);
+    char* line = s.in;
+    char* const end = s.in + used;
+    while (go_on) {
+      auto* newline = static_cast<char*>(memchr(line, '\n', static_cast<size_t>(end - line)));
+      if (newline == nullptr) break;
+      *newline = 0;
+      go_on = f(line);
+      line = newline + 1;
+    }
+    used = static_cast<size_t>(end - line);
+    memmove(s.in, line, used);
+  }
+  close(fd);
+  return true;
+}
+
+void read_map() noexcept {
+  s.now ^= 1;
+  Vma* const map = s.maps[s.now];
+  uint32_t& count = s.counts[s.now];
+  count = 0;
+  bool inside = false;
+  for_each_line("/proc/self/smaps", [&](const char* line) {
+    Vma v;
+    if (parse_header(line, v)) {
+      if (v.start >= kWindowEnd) return false;
+      inside = v.start >= kWindow && count < kMostVmas;
+      if (inside) map[count++] = v;
+    } else if (inside && memcmp(line, "VmFlags:", 8) == 0) {
+      parse_flags(line + 8, map[count - 1]);
+    }
+    return true;
+  });
+  // Numbers in the order of first appearance, by address within one operation.
+  for (uint32_t i = 0; i < count; ++i) {
+    const Vma& v = map[i];
+    if (v.inode == 0 || v.inode == s.inode_a || v.inode == s.inode_b) continue;
+    bool known = false;
+    for (uint32_t k = 0; k < s.shared_count; ++k) known = known || s.shared_inodes[k] == v.inode;
+    if (!known && s.shared_count < 4096) s.shared_inodes[s.shared_count++] = v.inode;
+  }
+}
+
+void put_vma(const Vma& v) noexcept {
+  put_number((v.start - kWindow) / kPage);
+  put("-");
+  put_number((v.end - kWindow) / kPage);
+}
+
+void put_vma_whole(const char* mark, const Vma& v) noexcept {
+  put(mark);
+  put_vma(v);
+  put(" ");
+  put(v.perms);
+  if (v.inode == 0) {
+    put(" - anon ");
+  } else {
+    put(" ");
+    put_number(v.offset / kPage);
+    if (v.inode == s.inode_a) {
+      put(" A ");
+    } else if (v.inode == s.inode_b) {
+      put(" B ");
+    } else {
+      uint32_t k = 0;
+      while (k < s.shared_count && s.shared_inodes[k] != v.inode) ++k;
+      put(" s");
+      put_number(k);
+      put(" ");
+    }
+  }
+  put(v.flags);
+  put("\n");
+}
+
+// Maps the gap [from, to) with a mapping that merges with nothing.
+bool occupy(uint64_t from, uint64_t to) noexcept {
+  if (from >= to) return true;
+  return mmap(reinterpret_cast<void*>(from), to - from, PROT_NONE,
+              MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, s.filler, 0) != MAP_FAILED;
+}
+
+// Everything that is free but the window becomes a foreign mapping.
+bool occupy_all() noexcept {
+  static uint64_t starts[kMostVmas];
+  static uint64_t ends[kMostVmas];
+  uint32_t n = 0;
+  if (!for_each_line("/proc/self/maps", [&](const char* line) {
+        Vma v;
+        if (parse_header(line, v) && v.start < kTop && n < kMostVmas) {
+          starts[n] = v.start;
+          ends[n++] = v.end;
+        }
+        return true;
+      })) {
+    return false;
+  }
+  uint64_t at = kLowest;
+  const auto fill_to = [&](uint64_t to) {
+    if (at < kWindow && to > kWindow) {
+      if (!occupy(at, kWindow)) return false;
+      at = kWindowEnd;
+    }
+    return at >= to || occupy(at, to);
+  };
+  for (uint32_t i = 0; i < n; ++i) {
+    if (starts[i] < kWindowEnd && ends[i] > kWindow) return false;  // The window is not empty.
+    if (starts[i] > at && !fill_to(starts[i])) return false;
+    if (ends[i] > at) at = ends[i];
+  }
+  return fill_to(kTop);
+}
+
+// The stack cannot grow once its neighbour below is taken.
+void grow_stack() noexcept {
+  volatile char space[kStackBytes];
+  for (uint64_t i = 0; i < kStackBytes; i += kPage) space[i] = 0;
+  (void)space[0];
+}
+
+bool move_brk(int64_t page) noexcept {
+  const uint64_t at = kWindow + static_cast<uint64_t>(page) * kPage;
+  const auto set = [](unsigned long what, uint64_t value) {
+    return prctl(PR_SET_MM, what, value, 0, 0) == 0;
+  };
+  // The kernel wants the break above the data segment, wherever it believes that to be.
+  if (!set(PR_SET_MM_START_DATA, kLowest) || !set(PR_SET_MM_END_DATA, kLowest + kPage)) return false;
+  // The break must not lie below its start at any moment: which order works depends on where it was.
+  const bool down = set(PR_SET_MM_START_BRK, at);
+  if (!set(PR_SET_MM_BRK, at)) return false;
+  return down || set(PR_SET_MM_START_BRK, at);
+}
+
+bool limit_locking(int64_t pages) noexcept {
+  const rlimit limit{static_cast<rlim_t>(pages) * kPage, static_cast<rlim_t>(pages) * kPage};
+  if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return false;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2] = {};
+  return syscall(SYS_capset, &header, none) == 0;
+}
+
+Touch touched() noexcept {
+  if (s_signal == SIGBUS) return Touch::bus;
+  return s_code == SEGV_ACCERR ? Touch::accerr : Touch::maperr;
+}
+
+}  // namespace
+
+Made make(const Setup& setup) noexcept {
+  Made made;
+  s.out_fd = setup.out_fd;
+  s.files[kFileA] = memfd_create("A", MFD_CLOEXEC);
+  s.files[kFileB] = memfd_create("B", MFD_CLOEXEC);
+  s.filler = memfd_create("filler", MFD_CLOEXEC);
+  if (s.files[kFileA] < 0 || s.files[kFileB] < 0 || s.filler < 0) return made;
+  fill_file(s.files[kFileA], kSizeA, 0x11);
+  fill_file(s.files[kFileB], kSizeB, 0x83);
+  s.files[kFileAReadOnly] = reopen(s.files[kFileA], O_RDONLY);
+  s.files[kFileA2] = reopen(s.files[kFileA], O_RDWR);
+  struct stat st{};
+  fstat(s.files[kFileA], &st);
+  s.inode_a = st.st_ino;
+  fstat(s.files[kFileB], &st);
+  s.inode_b = st.st_ino;
+  if (s.files[kFileAReadOnly] < 0 || s.files[kFileA2] < 0) return made;
+  (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+
+  const stack_t stack{s_signal_stack, 0, sizeof s_signal_stack};
+  sigaltstack(&stack, nullptr);
+  struct sigaction action{};
+  action.sa_sigaction = on_signal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  sigaction(SIGSEGV, &action, nullptr);
+  sigaction(SIGBUS, &action, nullptr);
+
+  grow_stack();
+  if (!occupy_all()) return made;
+  made.brk = setup.brk_page >= 0 && move_brk(setup.brk_page);
+  made.memlock = setup.memlock >= 0 && limit_locking(setup.memlock);
+  made.ok = true;
+  read_map();
+  return made;
+}
+
+int fd(File f) noexcept { return s.files[f]; }
+
+void flush() noexcept {
+  size_t at = 0;
+  while (at < s.out_used) {
+    const ssize_t n = write(s.out_fd, s.out + at, s.out_used - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) _exit(3);
+    at += static_cast<size_t>(n);
+  }
+  s.out_used = 0;
+}
+
+void put(const char* text) noexcept {
+  const size_t n = strlen(text);
+  if (s.out_used + n > sizeof s.out) flush();
+  memcpy(s.out + s.out_used, text, n);
+  s.out_used += n;
+}
+
+void put_number(uint64_t v) noexcept {
+  char digits[24];
+  char* p = digits + sizeof digits;
+  *--p = 0;
+  do {
+    *--p = static_cast<char>('0' + v % 10);
+    v /= 10;
+  } while (v != 0);
+  put(p);
+}
+
+void put_signed(int64_t v) noexcept {
+  if (v < 0) put("-");
+  put_number(v < 0 ? -static_cast<uint64_t>(v) : static_cast<uint64_t>(v));
+}
+
+void put_hex(uint64_t v) noexcept {
+  char digits[20];
+  char* p = digits + sizeof digits;
+  *--p = 0;
+  do {
+    *--p = "0123456789abcdef"[v & 15];
+    v >>= 4;
+  } while (v != 0);
+  put(p);
+}
+
+void put_address(uint64_t a) noexcept {
+  if (a == 0) {
+    put("NULL");
+  } else if (a < kWindow || a > kWindowEnd + 64 * kPage) {
+    put("!0x");
+    put_hex(a);
+  } else {
+    put_length(a - kWindow);
+  }
+}
+
+void put_length(uint64_t n) noexcept {
+  if (n > kWindowPages * kPage * 2) {
+    put("!0x");
+    put_hex(n);
+    return;
+  }
+  put_number(n / kPage);
+  if (n % kPage != 0) {
+    put("+");
+    put_number(n % kPage);
+  }
+}
+
+void put_changes() noexcept {
+  read_map();
+  const Vma* before = s.maps[s.now ^ 1];
+  const Vma* after = s.maps[s.now];
+  const uint32_t n = s.counts[s.now ^ 1];
+  const uint32_t m = s.counts[s.now];
+  // Both are in order: what has no equal on the other side was changed.
+  for (uint32_t i = 0, k = 0; i < n; ++i) {
+    while (k < m && after[k].start < before[i].start) ++k;
+    if (k < m && after[k].same(before[i])) continue;
+    put("- ");
+    put_vma(before[i]);
+    put("\n");
+  }
+  for (uint32_t i = 0, k = 0; k < m; ++k) {
+    while (i < n && before[i].start < after[k].start) ++i;
+    if (i < n && before[i].same(after[k])) continue;
+    put_vma_whole("+ ", after[k]);
+  }
+}
+
+void put_dump() noexcept {
+  put("D ");
+  put_number(s.counts[s.now]);
+  put("\n");
+  for (uint32_t i = 0; i < s.counts[s.now]; ++i) put_vma_whole("= ", s.maps[s.now][i]);
+}
+
+uint32_t vma_count() noexcept { return s.counts[s.now]; }
+uint64_t vma_start(uint32_t i) noexcept { return s.maps[s.now][i].start; }
+uint64_t vma_end(uint32_t i) noexcept { return s.maps[s.now][i].end; }
+
+bool is_private_anonymous(uint64_t a) noexcept {
+  for (uint32_t i = 0; i < vma_count(); ++i) {
+    const Vma& v = s.maps[s.now][i];
+    if (v.start <= a && a < v.end) return v.inode == 0;
+  }
+  return false;
+}
+
+Touch read_byte(uint64_t a, uint8_t* value) noexcept {
+  if (sigsetjmp(s_back, 1) != 0) return touched();
+  *value = *reinterpret_cast<volatile uint8_t*>(a);
+  return Touch::ok;
+}
+
+Touch write_byte(uint64_t a, uint8_t value) noexcept {
+  if (sigsetjmp(s_back, 1) != 0) return touched();
+  *reinterpret_cast<volatile uint8_t*>(a) = value;
+  return Touch::ok;
+}
+
+}  // namespace pervma::trace::world
