@@ -10,6 +10,29 @@ namespace pervma::trace {
 LineSource::LineSource(std::string path, std::unique_ptr<ByteSource> bytes)
     : path_(std::move(path)), bytes_(std::move(bytes)), buffer_(size_t{256} << 10) {}
 
+namespace {
+
+class TextBytes final : public ByteSource {
+ public:
+  explicit TextBytes(std::string text) : text_(std::move(text)) {}
+  std::expected<size_t, std::string> read(std::span<char> out) override {
+    const size_t n = std::min(out.size(), text_.size() - at_);
+    std::memcpy(out.data(), text_.data() + at_, n);
+    at_ += n;
+    return n;
+  }
+
+ private:
+  const std::string text_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+LineSource LineSource::of_text(std::string name, std::string text) {
+  return LineSource(std::move(name), std::make_unique<TextBytes>(std::move(text)));
+}
+
 TraceResult<LineSource> LineSource::open(std::string path) {
   auto bytes = open_bytes(path);
   if (!bytes) return std::unexpected(TraceError{std::move(path), 0, std::move(bytes.error())});

@@ -28,6 +28,8 @@ class LineSource {
   static constexpr size_t kLongestLine = size_t{1} << 20;
 
   [[nodiscard]] static TraceResult<LineSource> open(std::string path);
+  // The lines of a text in memory, plain, which is called `name` in errors.
+  [[nodiscard]] static LineSource of_text(std::string name, std::string text);
 
   // The next line, or nothing at the end of the file.
   [[nodiscard]] TraceResult<std::optional<Line>> next();
