@@ -16,6 +16,7 @@ using Action = std::function<int()>;
 
 void add_replay_command(CLI::App& app, Action& action);
 void add_maps_command(CLI::App& app, Action& action);
+void add_oracle_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
 
 }  // namespace pervma::tools

@@ -2,12 +2,12 @@
 // faults do not take the map-wide lock. Made by Engine::create_space().
 //
 // Lock: every mapping operation takes the mmap lock for write unless it says otherwise, and waits
-// for it; it also waits for the readers of the VMAs that it changes. Faults and loads take a VMA read
-// lock, and the mmap lock for read only when that fails. Every wait for the mmap lock can be ended
-// by the stop token (Error::intr); nothing has changed then. Any thread may call anything, but a
-// thread that holds a VmaRead of a space may call nothing else of that space: it would wait for
-// itself. No call throws; Error::nomem means that nothing was changed, except where Linux itself
-// leaves a part done (protect, advise, lock over a hole).
+// for it; it also waits for the readers of the VMAs that it changes. Faults and loads take a VMA
+// read lock, and the mmap lock for read only when that fails. Every wait for the mmap lock can be
+// ended by the stop token (Error::intr); nothing has changed then. Any thread may call anything,
+// but a thread that holds a VmaRead of a space may call nothing else of that space: it would wait
+// for itself. No call throws; Error::nomem means that nothing was changed, except where Linux
+// itself leaves a part done (protect, advise, lock over a hole).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pervma/address.h"
@@ -78,6 +79,32 @@ class AddressSpace {
   virtual Result<Address> remap(const RemapRequest&, const std::stop_token& = {}) = 0;
   // brk. Returns the new break, or the old one when it is refused; an address below the start asks.
   virtual Address brk(Address, const std::stop_token& = {}) = 0;
+
+  // mlock, mlock2 and munlock: the range is rounded outwards to whole pages. Locking brings the
+  // pages in afterwards, without the mmap lock held in between; Error::nomem then says that one of
+  // them could not be had, and the range is locked all the same. (Locked here means: marked and
+  // counted against SpaceOptions::memlock_limit.)
+  virtual Result<void> lock(Address, uint64_t length, LockFlags = LockFlags::none,
+                            const std::stop_token& = {}) = 0;
+  virtual Result<void> unlock(Address, uint64_t length, const std::stop_token& = {}) = 0;
+  // mlockall: what is mapped, what will be mapped, or both. munlockall ends both.
+  virtual Result<void> lock_all(LockAllFlags, const std::stop_token& = {}) = 0;
+  virtual Result<void> unlock_all(const std::stop_token& = {}) = 0;
+  // mseal: the range can no longer be unmapped, moved, or have its rights changed.
+  virtual Result<void> seal(Address, uint64_t length, const std::stop_token& = {}) = 0;
+  // prctl(PR_SET_VMA_ANON_NAME): the name shows in to_maps() as [anon:NAME], and VMAs with other
+  // names do not merge. Empty: no name. Names are kept until the engine ends. Error::inval under
+  // AnonNames::refused, or for a name that Linux refuses.
+  virtual Result<void> set_name(Address, uint64_t length, std::string_view name,
+                                const std::stop_token& = {}) = 0;
+  // msync: checks only; stores go to the object's pages at once. Error::nomem over a hole,
+  // Error::busy for SyncFlags::invalidate on locked memory. Takes the mmap lock for read.
+  virtual Result<void> sync(Address, uint64_t length, SyncFlags, const std::stop_token& = {}) = 0;
+  // mincore: one byte per page of the range, 1 when the page is there. Error::nomem at a hole, with
+  // the pages before it told; Error::inval when `to` is too short. Takes the mmap lock for read.
+  virtual Result<void> residency(Address, uint64_t length, std::span<uint8_t> to,
+                                 const std::stop_token& = {}) const = 0;
+
   // Where the heap begins (and ends, being empty): to be said before the first brk().
   virtual void set_brk_start(Address) = 0;
   // A mapping that the system makes by itself, with a name of its own in to_maps() ([vdso]); the
@@ -94,7 +121,8 @@ class AddressSpace {
   // Serves one page fault, as the hardware would report it. Waits only on the slow path.
   virtual FaultOutcome handle_fault(Address, Access, FaultOrigin = FaultOrigin::user,
                                     const std::stop_token& = {}) = 0;
-  // What the program's own loads and stores do: through the page tables, faulting as a user. May cross pages.
+  // What the program's own loads and stores do: through the page tables, faulting as a user. May
+  // cross pages.
   virtual FaultOutcome load(Address, std::span<std::byte> to) = 0;
   virtual FaultOutcome store(Address, std::span<const std::byte> from) = 0;
   // Copies on the program's behalf (a system call's buffers): faults count as kernel faults.
@@ -116,12 +144,16 @@ class AddressSpace {
   // The text of /proc/PID/maps.
   virtual std::string to_maps() const = 0;
   virtual uint64_t map_count() const = 0;
+  // What RLIMIT_AS counts, and RLIMIT_MEMLOCK.
+  virtual PageCount mapped_pages() const = 0;
+  virtual PageCount locked_pages() const = 0;
 
   virtual Design design() const noexcept = 0;
   virtual FaultCounters fault_counters() const noexcept = 0;
   virtual LockCounters lock_counters() const noexcept = 0;
 
-  // Checks every structure under the mmap lock for write; empty when all is well, else what is wrong.
+  // Checks every structure under the mmap lock for write; empty when all is well, else what is
+  // wrong.
   virtual std::string check() const = 0;
 
  protected:

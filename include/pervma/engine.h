@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "pervma/address.h"
 #include "pervma/address_space.h"
@@ -15,7 +16,7 @@ namespace pervma {
 
 struct EngineOptions {
   PageCount frames{uint64_t{1} << 24};  // upper bound of memory for pages; reserved, not touched
-  PageCount present{0};                // of these, made present at once: no fault of the host later
+  PageCount present{0};  // of these, made present at once: no fault of the host later
 };
 
 // Is told of every mapping that mmap, mprotect, brk, stack growth or the system itself made or
@@ -36,14 +37,22 @@ class MapObserver {
   ~MapObserver() = default;
 };
 
+// Whether set_name() works: it does not on a kernel without CONFIG_ANON_VMA_NAME.
+enum class AnonNames : uint8_t { kept, refused };
+
 struct SpaceOptions {
   Design design = Design::refcount;
-  Address lowest{0x10000};             // nothing is mapped below (vm.mmap_min_addr)
-  Address top{0x7ffffffff000};         // end of the space
-  Address mmap_base{0x7ffff7fff000};   // unhinted mappings are placed below it, top-down
-  MapObserver* observer = nullptr;     // must outlive the space
-  uint64_t max_map_count = 65530;      // vm.max_map_count
-  uint64_t stack_limit = uint64_t{8} << 20;  // bytes that a growing mapping may reach (RLIMIT_STACK)
+  Address lowest{0x10000};            // nothing is mapped below (vm.mmap_min_addr)
+  Address top{0x7ffffffff000};        // end of the space
+  Address mmap_base{0x7ffff7fff000};  // unhinted mappings are placed below it, top-down
+  MapObserver* observer = nullptr;    // must outlive the space
+  uint64_t max_map_count = 65530;     // vm.max_map_count
+  uint64_t stack_limit = uint64_t{8}
+                         << 20;  // bytes that a growing mapping may reach (RLIMIT_STACK)
+  uint64_t address_space_limit = ~uint64_t{0};  // bytes that may be mapped (RLIMIT_AS)
+  std::optional<uint64_t>
+      memlock_limit{};  // bytes (RLIMIT_MEMLOCK); nothing: CAP_IPC_LOCK, no limit
+  AnonNames anon_names = AnonNames::kept;
 };
 
 class Engine {

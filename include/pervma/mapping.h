@@ -45,6 +45,15 @@ enum class MapFlags : uint32_t {
 
 enum class RemapFlags : uint32_t { none = 0, maymove = 1, fixed = 2, dontunmap = 4 };
 
+// mlock2(2).
+enum class LockFlags : uint32_t { none = 0, onfault = 1 };
+
+// mlockall(2): at least one of current and future.
+enum class LockAllFlags : uint32_t { none = 0, current = 1, future = 2, onfault = 4 };
+
+// msync(2): not async and sync together.
+enum class SyncFlags : uint32_t { none = 0, async = 1, invalidate = 2, sync = 4 };
+
 enum class Advice : int32_t {
   normal = 0,
   random = 1,
@@ -75,24 +84,27 @@ enum class Advice : int32_t {
   guard_remove = 103,
 };
 
-#define PERVMA_FLAG_OPERATORS(T, U)                                                            \
-  constexpr T operator|(T a, T b) noexcept { return T(U(a) | U(b)); }                          \
-  constexpr T operator&(T a, T b) noexcept { return T(U(a) & U(b)); }                          \
-  constexpr T operator~(T a) noexcept { return T(~U(a)); }                                     \
+#define PERVMA_FLAG_OPERATORS(T, U)                                   \
+  constexpr T operator|(T a, T b) noexcept { return T(U(a) | U(b)); } \
+  constexpr T operator&(T a, T b) noexcept { return T(U(a) & U(b)); } \
+  constexpr T operator~(T a) noexcept { return T(~U(a)); }            \
   constexpr bool any(T a) noexcept { return U(a) != 0; }
 PERVMA_FLAG_OPERATORS(Prot, uint32_t)
 PERVMA_FLAG_OPERATORS(MapFlags, uint32_t)
 PERVMA_FLAG_OPERATORS(RemapFlags, uint32_t)
+PERVMA_FLAG_OPERATORS(LockFlags, uint32_t)
+PERVMA_FLAG_OPERATORS(LockAllFlags, uint32_t)
+PERVMA_FLAG_OPERATORS(SyncFlags, uint32_t)
 #undef PERVMA_FLAG_OPERATORS
 
 // A request to map, as mmap(2) takes it.
 struct MapRequest {
-  Address address{};      // a hint, or the place itself with fixed / fixed_noreplace
-  uint64_t length = 0;    // bytes; rounded up to whole pages
+  Address address{};    // a hint, or the place itself with fixed / fixed_noreplace
+  uint64_t length = 0;  // bytes; rounded up to whole pages
   Prot prot = Prot::none;
   MapFlags flags = MapFlags::none;
-  FileRef file{};         // empty: no file (needs MapFlags::anonymous)
-  uint64_t offset = 0;    // bytes into the file, page aligned
+  FileRef file{};       // empty: no file (needs MapFlags::anonymous)
+  uint64_t offset = 0;  // bytes into the file, page aligned
 };
 
 // A request to move or resize, as mremap(2) takes it.

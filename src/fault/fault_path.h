@@ -115,6 +115,11 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
 }
 
 template <VmaLockDesign L>
+FaultOutcome PagedAddressSpace<L>::fault_in(VmaT& vma, Address a, Access access) noexcept {
+  return outcome_of(serve_under_mmap_lock(vma, a, access, FaultHold::mmap_lock_may_wait));
+}
+
+template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, Address a, Access access,
                                                       FaultHold hold) noexcept {
   if (!allows(vma.flags(), access)) return FaultStep::access_error;

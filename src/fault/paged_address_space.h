@@ -48,6 +48,7 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
   bool belongs_to(const SoftEngine& engine) const noexcept { return &engine_ == &engine; }
 
   FaultOutcome handle_fault(Address, Access, FaultOrigin, const std::stop_token&) override;
+  FaultOutcome fault_in(VmaT&, Address, Access) noexcept override;
   FaultOutcome load(Address, std::span<std::byte> to) override;
   FaultOutcome store(Address, std::span<const std::byte> from) override;
   Result<void> copy_out(Address, std::span<std::byte> to) override;

@@ -3,6 +3,7 @@
 #include "fault/soft_mmu.h"
 
 #include <algorithm>
+#include <array>
 
 #include "fault/frame_bytes.h"
 #include "sync/rcu.h"
@@ -43,18 +44,72 @@ PageEntry SoftMmu::entry_at(Address a) const noexcept {
   return slot ? slot.load() : PageEntry{};
 }
 
-void SoftMmu::zap(Range range) noexcept {
+void SoftMmu::zap(Range range) noexcept { zap_entries(range, Marks::drop); }
+void SoftMmu::discard(Range range) noexcept { zap_entries(range, Marks::keep); }
+
+void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
   FrameGather gather;
   tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
-      if (entry.is_none()) continue;
+      if (entry.is_none() || (marks == Marks::keep && entry.is_guard())) continue;
       leaf.set(i, PageEntry{});
       if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
     }
   });
   frames_.retire(gather);
+}
+
+Result<void> SoftMmu::install_guards(Range range) noexcept {
+  FrameGather gather;
+  Result<void> result;
+  for (Address at = range.start; at < range.end; at = at + kPageSize) {
+    const LeafSlot slot = tables_.ensure(at);
+    if (!slot) {
+      result = std::unexpected(Error::nomem);
+      break;
+    }
+    const SpinGuard guard(slot.lock());
+    const PageEntry entry = slot.peek();
+    slot.set(PageEntry::guard());
+    if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
+  }
+  frames_.retire(gather);
+  return result;
+}
+
+void SoftMmu::remove_guards(Range range) noexcept {
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      if (leaf.peek(i).is_guard()) leaf.set(i, PageEntry{});
+    }
+  });
+}
+
+void SoftMmu::residency(const VmaFields& vma, Range range, std::span<uint8_t> to) const noexcept {
+  size_t page = 0;
+  for (Address at = range.start; at < range.end; at = at + kPageSize, ++page) {
+    bool there = entry_at(at).is_present();
+    if (!there && !vma.is_anonymous()) {
+      there = static_cast<bool>(PageCache::of(*vma.file).find(vma.pgoff_at(at)));
+    }
+    to[page] = there ? 1 : 0;
+  }
+}
+
+// The pages stay cached, full of zeros: nobody reads the object's bytes again. Their memory is not
+// given back.
+Result<void> SoftMmu::punch_hole(OpenFile& file, uint64_t first_page, PageCount pages) noexcept {
+  static constexpr std::array<std::byte, kPageSize> kZeros{};
+  PageCache& cache = PageCache::of(file);
+  for (uint64_t i = 0; i < pages.value && cache.has_page(first_page + i); ++i) {
+    const PageCache::Page page = cache.get_or_fill(first_page + i);
+    if (page.end == PageCache::End::out_of_memory) return std::unexpected(Error::nomem);
+    if (page.end == PageCache::End::found) store_to_frame(frames_.data(page.frame), kZeros);
+  }
+  return {};
 }
 
 void SoftMmu::free_tables(Range span, Range limits) noexcept {
@@ -106,7 +161,9 @@ Result<void> SoftMmu::move(Range from, Address to) noexcept {
 
 Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
   // Shared pages and pages that were only read come back by faults: nothing of them can be lost.
-  if (vma.is_shared() || vma.anon_vma() == nullptr) return {};
+  // Guard marks can be anywhere.
+  const bool only_pages_of_others = vma.is_shared() || vma.anon_vma() == nullptr;
+  if (only_pages_of_others && !vma.flags().has(VmaFlag::maybe_guard)) return {};
   auto& mmu = static_cast<SoftMmu&>(child);
   Result<void> result;
   tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
@@ -117,7 +174,7 @@ Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
 
 Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
   const auto is_copied = [](PageEntry e) {
-    return e.is_guard() || (e.has_counted_frame() && e.is_anon());
+    return e.is_guard() || (e.is_present() && e.is_anon());
   };
   unsigned first = leaf.first;
   while (first < leaf.last && !is_copied(leaf.peek(first))) first++;
@@ -132,7 +189,7 @@ Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
     if (!is_copied(entry)) continue;
     const PageEntry shared = entry.limited_to(without_write(entry.rights()));
     if (shared != entry) leaf.set(i, shared);
-    if (shared.is_present()) frames_.hold(shared.frame());
+    if (shared.has_counted_frame()) frames_.hold(shared.frame());
     PERVMA_DASSERT(copy.ahead(i - first).peek().is_none());
     copy.ahead(i - first).init(shared);
   }

@@ -68,10 +68,15 @@ class SoftMmu final : public Mmu {
   // --- mapping operations ------------------------------------------------------------------------
 
   void zap(Range) noexcept override;
+  void discard(Range) noexcept override;
+  Result<void> install_guards(Range) noexcept override;
+  void remove_guards(Range) noexcept override;
   void free_tables(Range span, Range limits) noexcept override;
   void protect(Range, VmaFlags flags) noexcept override;
   Result<void> move(Range from, Address to) noexcept override;
   Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept override;
+  void residency(const VmaFields&, Range, std::span<uint8_t> to) const noexcept override;
+  Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept override;
   Result<FileRef> create_shared_memory(uint64_t bytes) noexcept override;
 
   // A moment's entry; for tests and statistics.
@@ -88,6 +93,8 @@ class SoftMmu final : public Mmu {
   Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
   Step copy_on_write(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // copy_on_write.cpp
   Step install_private(const FaultRequest&, LeafSlot, PageEntry seen, Frame made) noexcept;
+  enum class Marks : uint8_t { keep, drop };
+  void zap_entries(Range, Marks) noexcept;
   Result<void> copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept;
 
   FramePool& frames_;

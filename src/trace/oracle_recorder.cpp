@@ -81,7 +81,11 @@ class Sequence {
   void touch() noexcept;
   void extended() noexcept;
 
+  // Lengths above it are meant to wrap around.
+  static constexpr uint64_t kWrapping = uint64_t{1} << 48;
+
   uint64_t place() noexcept;
+  static uint64_t inside(uint64_t start, uint64_t bytes) noexcept;
   uint64_t address() noexcept;
   uint64_t length() noexcept;
   void pick_range() noexcept;
@@ -160,11 +164,19 @@ uint64_t Sequence::length() noexcept {
   if (kind == 0) return 0;
   if (kind == 1) return ~uint64_t{0};
   if (kind == 2) return ~uint64_t{0} - 2 * kPage;
-  if (kind == 3) return uint64_t{1} << 47;
   uint64_t pages = 1 + random_.below(random_.chance(70) ? 6 : 24);
   if (random_.chance(3)) pages = 512 * (1 + random_.below(2));
   uint64_t bytes = pages * kPage;
   if (random_.chance(4)) bytes -= 1 + random_.below(kPage - 1);
+  return bytes;
+}
+
+// The rest of the space is not ours: a range ends where the window does, if it is not one of those
+// that wrap around and are refused.
+uint64_t Sequence::inside(uint64_t start, uint64_t bytes) noexcept {
+  if (bytes > kWrapping) return bytes;
+  if (start < kWindow) return bytes < 8 * kPage ? bytes : 8 * kPage;  // Below the lowest filler.
+  if (start < kWindowEnd && bytes > kWindowEnd - start) return kWindowEnd - start;
   return bytes;
 }
 
@@ -179,7 +191,7 @@ void Sequence::pick_range() noexcept {
     return;
   }
   start_ = address();
-  bytes_ = length();
+  bytes_ = inside(start_, length());
 }
 
 void Sequence::put_prot(uint64_t prot) noexcept {
@@ -206,14 +218,16 @@ void Sequence::map() noexcept {
     flags |= MAP_FIXED;
     placing = ",fixed";
     at = address();
+    if (at < kWindow) at = place();
   } else if (how < 80) {
     flags |= MAP_FIXED_NOREPLACE;
     placing = ",noreplace";
     at = address();
+    if (at < kWindow) at = place();
   } else if (how < 90) {
     at = place();
   }
-  const uint64_t bytes = length();
+  const uint64_t bytes = at == 0 ? length() : inside(at, length());
   begin("mmap");
   arg_address(at);
   arg_length(bytes);
@@ -263,16 +277,7 @@ void Sequence::unmap() noexcept {
   begin("munmap");
   arg_address(start_);
   arg_length(bytes_);
-  // Never beyond the window: the rest of the space is not ours to take.
-  if (start_ < kWindowEnd && start_ >= kWindow && bytes_ <= kWindowEnd - start_) {
-    result(syscall(SYS_munmap, start_, bytes_));
-  } else if (start_ > (uint64_t{1} << 47) || bytes_ > (uint64_t{1} << 47) || bytes_ == 0) {
-    result(syscall(SYS_munmap, start_, bytes_));
-  } else {
-    errno = EINVAL;
-    start_ = kWindow + 1;
-    result(syscall(SYS_munmap, start_, kPage));
-  }
+  result(syscall(SYS_munmap, start_, bytes_));
 }
 
 void Sequence::protect() noexcept {
@@ -314,7 +319,9 @@ void Sequence::remap() noexcept {
   if (random_.chance(25)) flags |= MREMAP_FIXED;
   if (random_.chance(10)) flags |= MREMAP_DONTUNMAP;
   if (random_.chance(1)) flags |= 8;
-  const uint64_t to = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ? address() : 0;
+  uint64_t to = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ? address() : 0;
+  if ((flags & MREMAP_FIXED) != 0 && to < kWindow) to = place();
+  if (to != 0) new_bytes = inside(to, new_bytes);
   begin("mremap");
   arg_address(start_);
   arg_length(old_bytes);

@@ -223,6 +223,16 @@ int64_t Stage::call(const Op& op) noexcept {
       return remap(op, *space);
     case OpKind::brk:
       return static_cast<int64_t>(space->brk(Address{op.offset}).value);
+    case OpKind::lock:
+      return code(space->lock(op.address, op.length, static_cast<LockFlags>(op.arg)));
+    case OpKind::unlock:
+      return code(space->unlock(op.address, op.length));
+    case OpKind::lock_all:
+      return code(space->lock_all(static_cast<LockAllFlags>(op.arg)));
+    case OpKind::unlock_all:
+      return code(space->unlock_all());
+    case OpKind::seal:
+      return code(space->seal(op.address, op.length));
     case OpKind::exec_stack:
       return exec_stack(op, *space);
     case OpKind::exec_map: {

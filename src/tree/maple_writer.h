@@ -305,7 +305,6 @@ uint64_t MapleWriter<P>::leaf_gap(const Leaf& leaf, uint64_t first, uint64_t las
 template <class P>
 template <class Node>
 Node* MapleWriter<P>::make_node() noexcept {
-  PERVMA_ASSERT_OP(tree_.stock_.size(), >, size_t{0});
   ++tree_.nodes_;
   return ::new (tree_.stock_.pop()) Node();
 }

@@ -40,7 +40,7 @@ void NodeChain::push(void* node) noexcept {
 }
 
 void* NodeChain::pop() noexcept {
-  PERVMA_DASSERT(head_ != nullptr);
+  PERVMA_ASSERT(head_ != nullptr);  // A reservation was too small.
   void* node = head_;
   permit(node);
   head_ = *static_cast<void**>(node);

@@ -1,6 +1,6 @@
-// address_space.h: the map of one space, for one lock design: every mapping operation, and the ways to
-// a VMA for whoever serves its faults. Pages are reached through an Mmu; faults and data access are
-// added by src/fault, which derives from this.
+// address_space.h: the map of one space, for one lock design: every mapping operation, and the ways
+// to a VMA for whoever serves its faults. Pages are reached through an Mmu; faults and data access
+// are added by src/fault, which derives from this.
 //
 // Lock order: mmap lock > VMA write lock > anon lock. Every function below that is annotated
 // PERVMA_REQUIRES(mm_) runs under the mmap lock for write.
@@ -46,6 +46,16 @@ class BasicAddressSpace : public AddressSpace {
   Result<void> advise(Address, uint64_t length, Advice, const std::stop_token&) override;
   Result<Address> remap(const RemapRequest&, const std::stop_token&) override;
   Address brk(Address, const std::stop_token&) override;
+  Result<void> lock(Address, uint64_t length, LockFlags, const std::stop_token&) override;
+  Result<void> unlock(Address, uint64_t length, const std::stop_token&) override;
+  Result<void> lock_all(LockAllFlags, const std::stop_token&) override;
+  Result<void> unlock_all(const std::stop_token&) override;
+  Result<void> seal(Address, uint64_t length, const std::stop_token&) override;
+  Result<void> set_name(Address, uint64_t length, std::string_view,
+                        const std::stop_token&) override;
+  Result<void> sync(Address, uint64_t length, SyncFlags, const std::stop_token&) override;
+  Result<void> residency(Address, uint64_t length, std::span<uint8_t>,
+                         const std::stop_token&) const override;
   void set_brk_start(Address) override;
   Result<void> map_special(Range, Prot, const char* name) override;
   void set_stack(Address) override;
@@ -57,22 +67,26 @@ class BasicAddressSpace : public AddressSpace {
   std::optional<VmaInfo> find_vma(Address) const override;
   std::string to_maps() const override;
   uint64_t map_count() const override;
+  PageCount mapped_pages() const override;
+  PageCount locked_pages() const override;
   Design design() const noexcept override;
   LockCounters lock_counters() const noexcept override;
   std::string check() const override;
 
   // --- For the fault path ------------------------------------------------------------------------
 
-  // The VMA at the address, read-locked, without the mmap lock. Looks up again at most twice after a detached
-  // one. Never waits. End it with end_read().
+  // The VMA at the address, read-locked, without the mmap lock. Looks up again at most twice after
+  // a detached one. Never waits. End it with end_read().
   [[nodiscard]] Lookup lock_vma_under_rcu(Address) const noexcept;
-  // The first VMA that ends beyond the address, read-locked, or nothing when there is none below `limit`; a gap
-  // is re-validated, so that none is reported that never was (rule R20). Falls back to the mmap lock for read.
+  // The first VMA that ends beyond the address, read-locked, or nothing when there is none below
+  // `limit`; a gap is re-validated, so that none is reported that never was (rule R20). Falls back
+  // to the mmap lock for read.
   struct NextVma {
     VmaT* vma;  // null: nothing up to the limit
     typename L::Token token;
   };
-  [[nodiscard]] NextVma lock_next_vma(Address from, Address limit) const noexcept;
+  [[nodiscard]] NextVma lock_next_vma(Address from, Address limit) const noexcept
+    requires(L::kServesFaults);
   static void end_read(VmaT& vma, const typename L::Token& token) noexcept {
     L::end_read(vma.far, token);
   }
@@ -82,12 +96,15 @@ class BasicAddressSpace : public AddressSpace {
   VmaT* vma_at(Address) const noexcept;
   // The first VMA that ends beyond the address, or null. Under the mmap lock.
   VmaT* vma_from(Address) const noexcept;
-  // Gives the VMA an anon_vma when it has none: a neighbour's when they could merge, else a new one. Under
-  // the mmap lock for read at least. False: no memory.
+  // Gives the VMA an anon_vma when it has none: a neighbour's when they could merge, else a new
+  // one. Under the mmap lock for read at least. False: no memory.
   [[nodiscard]] bool prepare_anon_vma(VmaT&) noexcept;
-  // Grows the GROWSDOWN VMA above the address down to it. Under the mmap lock for write. Null: there
-  // is none, or it may not grow.
+  // Grows the GROWSDOWN VMA above the address down to it. Under the mmap lock for write. Null:
+  // there is none, or it may not grow.
   VmaT* expand_stack(Address) noexcept PERVMA_REQUIRES(mm_);
+
+  // Serves a fault in the VMA. Under the mmap lock, for write if need be; may wait for the page.
+  virtual FaultOutcome fault_in(VmaT&, Address, Access) noexcept = 0;
 
   // Fills this (new, empty) space with a copy of the parent's map, and its pages through the Mmus.
   Result<void> copy_from(BasicAddressSpace& parent, const std::stop_token&) noexcept;
@@ -104,7 +121,8 @@ class BasicAddressSpace : public AddressSpace {
   static constexpr uint8_t kMaxMisses = 2;
   static constexpr uint64_t kLastIndex = ~uint64_t{0} - 1;
 
-  // What one operation may need at most; had before anything is changed, so that the rest cannot fail.
+  // What one operation may need at most; had before anything is changed, so that the rest cannot
+  // fail.
   struct Need {
     unsigned vmas;
     unsigned stores;
@@ -114,7 +132,7 @@ class BasicAddressSpace : public AddressSpace {
   struct Removed {
     VmaT* first = nullptr;
     VmaT* last = nullptr;
-    unsigned count = 0;
+    uint64_t pages = 0;
     Range span{};    // from the first's start to the last's end
     Range limits{};  // between the neighbours that stay
   };
@@ -128,6 +146,8 @@ class BasicAddressSpace : public AddressSpace {
     const VmaT* source;
   };
   enum class NewHalf : uint8_t { below, above };
+  // What populate() does about a page that cannot be had.
+  enum class OnFailure : uint8_t { stop, next_vma };
 
   // --- vma_edit.h: the only code that changes the tree, bounds and the count ---
   [[nodiscard]] bool reserve(Need) noexcept PERVMA_REQUIRES(mm_);
@@ -149,23 +169,58 @@ class BasicAddressSpace : public AddressSpace {
 
   // --- unmap.h ---
   Result<Removed> gather(Range) noexcept PERVMA_REQUIRES(mm_);
-  void unlink(Removed&) noexcept PERVMA_REQUIRES(mm_);
+  void detach_all(const Removed&) noexcept PERVMA_REQUIRES(mm_);
+  void unlink(const Removed&) noexcept PERVMA_REQUIRES(mm_);
   void dispose(const Removed&) noexcept;
   Result<void> unmap_locked(Range) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> unmap_reserved(Range) noexcept PERVMA_REQUIRES(mm_);
+  bool is_in_space(Address start, uint64_t length) const noexcept {
+    return start <= options_.top && length <= options_.top - start;
+  }
+
+  // --- brk.h ---
+  Address shrink_heap(Range gone, Address wanted, MmapWrite) noexcept;
+  bool grow_heap(Range more) noexcept PERVMA_REQUIRES(mm_);
 
   // --- map.h, place.h ---
-  Result<Address> find_place(Address hint, uint64_t length, const OpenFile*, MapFlags) const noexcept;
+  Result<Address> find_place(Address hint, uint64_t length, const OpenFile*,
+                             MapFlags) const noexcept;
+  std::optional<Address> find_gap(uint64_t length) const noexcept;
+  std::optional<Address> find_huge_aligned(uint64_t length) const noexcept;
   std::optional<Address> highest_gap(uint64_t length, Address low, Address high) const noexcept;
   std::optional<Address> lowest_gap(uint64_t length, Address low, Address high) const noexcept;
-  Result<VmaFlags> flags_for(const MapRequest&) const noexcept;
+  Result<VmaFlags> flags_for(const MapRequest&, uint64_t length) const noexcept;
   Result<Address> map_locked(const MapRequest&, uint64_t length) noexcept PERVMA_REQUIRES(mm_);
   Result<void> install(const RangeTraits&) noexcept PERVMA_REQUIRES(mm_);
+
+  // --- limits.h, lock_memory.h ---
+  bool may_map(uint64_t pages) const noexcept;
+  bool may_lock(VmaFlags, uint64_t bytes) const noexcept;
+  Result<void> apply_lock(Address start, uint64_t length, VmaFlags) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> lock_part(VmaT&, Range, VmaFlags) noexcept PERVMA_REQUIRES(mm_);
+  void lock_everything(VmaFlags) noexcept PERVMA_REQUIRES(mm_);
+  uint64_t locked_pages_in(Range) const noexcept;
+  Result<void> seal_part(VmaT&, Range) noexcept PERVMA_REQUIRES(mm_);
+
+  // --- populate.h: needs no lock ---
+  struct Populate {
+    Range range;
+    VmaFlags flags;
+  };
+  std::optional<Populate> next_to_populate(Address from, Address end) const noexcept;
+  FaultOutcome populate(Range, OnFailure, const std::stop_token& = {}) noexcept;
+  Result<void> advise_populate(Range, Access, const std::stop_token&) noexcept;
 
   // --- protect.h, advise.h ---
   Result<void> protect_one(VmaT&, Range, Prot) noexcept PERVMA_REQUIRES(mm_);
   Result<void> advise_flags(Range, Advice, const std::stop_token&) noexcept;
   Result<void> advise_pages(Range, Advice, const std::stop_token&) noexcept;
+  Result<void> advise_read_locked(Range, Advice, const std::stop_token&) noexcept;
   Result<void> advise_pages_of(const VmaT&, Range, Advice) noexcept;
+  Result<void> install_guards(VmaT&, Range) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> change_flags(VmaT&, Range, VmaFlags, const char* name) noexcept PERVMA_REQUIRES(mm_);
+  template <class Visit>
+  Result<void> for_each_part(Range, Visit visit) noexcept;
 
   // --- remap.h ---
   struct RemapState;
@@ -174,7 +229,8 @@ class BasicAddressSpace : public AddressSpace {
   Result<Address> remap_to(RemapState&) noexcept PERVMA_REQUIRES(mm_);
   Result<Address> remap_expand(RemapState&) noexcept PERVMA_REQUIRES(mm_);
   Result<Address> remap_move(RemapState&) noexcept PERVMA_REQUIRES(mm_);
-  Result<VmaT*> copy_vma(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  VmaT* copy_vma(RemapState&) noexcept PERVMA_REQUIRES(mm_);
+  Result<Address> remap_locked(RemapState&, MmapWrite) noexcept;
 
   // --- lifecycle.h ---
   [[nodiscard]] bool fork_anon_vma(VmaT& child, const VmaT& parent) noexcept;
@@ -190,7 +246,10 @@ class BasicAddressSpace : public AddressSpace {
   // Under mm_ (the tree also under RCU, by its own rules).
   MapleTree tree_;
   uint64_t map_count_ = 0;
-  VmaT* spares_ = nullptr;  // detached VMAs in hand, linked by next_detached
+  uint64_t mapped_pages_ = 0;
+  uint64_t locked_pages_ = 0;  // as Linux counts: a DONTUNMAP move of locked memory counts twice
+  VmaFlags future_flags_;      // lock_all(future): of every new mapping
+  VmaT* spares_ = nullptr;     // detached VMAs in hand, linked by next_detached
   unsigned spare_count_ = 0;
   Address brk_start_{};
   Address brk_{};

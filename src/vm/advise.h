@@ -1,130 +1,109 @@
-// advise.h: madvise. Advice that changes flags splits and merges under the mmap lock for write; advice
-// that drops pages needs one VMA's read lock, or the mmap lock for read; the rest are hints.
+// advise.h: madvise. Advice that changes flags splits and merges under the mmap lock for write;
+// advice that drops pages needs one VMA's read lock, or the mmap lock for read; the rest are hints.
 #pragma once
 
+#include "vm/advice_rules.h"
+#include "vm/populate.h"
 #include "vm/vma_edit.h"
 
 namespace pervma {
 
-enum class AdviceKind : uint8_t { unknown, flags, pages, populate, hint, refused };
-
-constexpr AdviceKind kind_of(Advice advice) noexcept {
-  switch (advice) {
-    case Advice::normal:
-    case Advice::random:
-    case Advice::sequential:
-    case Advice::dontfork:
-    case Advice::dofork:
-    case Advice::mergeable:
-    case Advice::unmergeable:
-    case Advice::hugepage:
-    case Advice::nohugepage:
-    case Advice::dontdump:
-    case Advice::dodump:
-    case Advice::wipeonfork:
-    case Advice::keeponfork:
-      return AdviceKind::flags;
-    case Advice::dontneed:
-    case Advice::dontneed_locked:
-    case Advice::free:
-      return AdviceKind::pages;
-    case Advice::willneed:
-    case Advice::cold:
-    case Advice::pageout:
-      return AdviceKind::hint;
-    default:
-      return AdviceKind::unknown;
-  }
+// Checks that madvise and its relatives make before any lock.
+inline Result<Range> checked_advice_range(Address start, uint64_t length) noexcept {
+  if (!start.is_page_aligned()) return std::unexpected(Error::inval);
+  const uint64_t bytes = page_align_up(length).value_or(0);
+  if (length != 0 && bytes == 0) return std::unexpected(Error::inval);
+  const Range range{start, start + bytes};
+  if (range.end < range.start) return std::unexpected(Error::inval);
+  return range;
 }
 
-// The flags that a VMA has after a flag-changing advice, or how Linux refuses it.
-inline Result<VmaFlags> advised_flags(const VmaFields& v, Advice advice) noexcept {
-  const VmaFlags f = v.flags();
-  constexpr VmaFlags kUnmergeableKsm = VmaFlags(VmaFlag::shared) | VmaFlag::may_share |
-                                       VmaFlag::pfnmap | VmaFlag::io | VmaFlag::dont_expand |
-                                       VmaFlag::mixedmap | VmaFlag::droppable;
-  switch (advice) {
-    case Advice::normal:
-      return f & ~(VmaFlags(VmaFlag::random) | VmaFlag::sequential);
-    case Advice::random:
-      return (f & ~VmaFlags(VmaFlag::sequential)) | VmaFlag::random;
-    case Advice::sequential:
-      return (f & ~VmaFlags(VmaFlag::random)) | VmaFlag::sequential;
-    case Advice::dontfork:
-      return f | VmaFlag::dont_copy;
-    case Advice::dofork:
-      if (f.has(VmaFlag::io)) return std::unexpected(Error::inval);
-      return f & ~VmaFlags(VmaFlag::dont_copy);
-    case Advice::wipeonfork:
-      if (!v.is_anonymous() || f.has(VmaFlag::shared)) return std::unexpected(Error::inval);
-      return f | VmaFlag::wipe_on_fork;
-    case Advice::keeponfork:
-      if (f.has(VmaFlag::droppable)) return std::unexpected(Error::inval);
-      return f & ~VmaFlags(VmaFlag::wipe_on_fork);
-    case Advice::dontdump:
-      return f | VmaFlag::dont_dump;
-    case Advice::dodump:
-      if (f.has_any(kSpecialFlags | VmaFlag::droppable)) return std::unexpected(Error::inval);
-      return f & ~VmaFlags(VmaFlag::dont_dump);
-    case Advice::hugepage:
-      if (f.has_any(kSpecialFlags)) return std::unexpected(Error::inval);
-      return (f & ~VmaFlags(VmaFlag::nohugepage)) | VmaFlag::hugepage;
-    case Advice::nohugepage:
-      if (f.has_any(kSpecialFlags)) return std::unexpected(Error::inval);
-      return (f & ~VmaFlags(VmaFlag::hugepage)) | VmaFlag::nohugepage;
-    case Advice::mergeable:
-      return f.has_any(kUnmergeableKsm) ? f : f | VmaFlag::mergeable;
-    case Advice::unmergeable:
-      return f & ~VmaFlags(VmaFlag::mergeable);
-    default:
-      return std::unexpected(Error::inval);
-  }
-}
-
-// Holes are passed over and reported at the end.
+// Calls visit(VmaT&, Range) for the part of every VMA in the range until one fails. Holes are
+// passed over and reported at the end. Under the mmap lock, for write if the visits change the map.
 template <VmaLockDesign L>
-Result<void> BasicAddressSpace<L>::advise_flags(Range range, Advice advice,
-                                                const std::stop_token& stop) noexcept {
-  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-  if (!write) return std::unexpected(Error::intr);
-  mm_.assert_held_write();
+template <class Visit>
+Result<void> BasicAddressSpace<L>::for_each_part(Range range, Visit visit) noexcept {
   bool met_hole = false;
   for (Address at = range.start; at < range.end;) {
-    VmaT* v = vma_from(at);
+    VmaT* const v = vma_from(at);
     if (v == nullptr) return std::unexpected(Error::nomem);
     if (v->start() > at) {
       met_hole = true;
       at = v->start();
       if (at >= range.end) break;
     }
-    const Range part{at, v->end() < range.end ? v->end() : range.end};
-    const Result<VmaFlags> flags = advised_flags(*v, advice);
-    if (!flags) return std::unexpected(flags.error());
+    const Range part = v->range.intersection({at, range.end});
+    if (Result<void> done = visit(*v, part); !done) return done;
     at = part.end;
-    if (*flags == v->flags()) continue;
-    if (!reserve({2, 2})) return std::unexpected(Error::again);
-    const Result<VmaT*> changed = modify(*v, part, *flags, v->name);
-    if (!changed) return std::unexpected(Error::again);
-    (*changed)->reset_flags(mm_, *flags | ((*changed)->flags() & kStickyFlags));
   }
   if (met_hole) return std::unexpected(Error::nomem);
   return {};
 }
 
-// What dontneed, dontneed_locked and free do inside one VMA, which some lock keeps.
+// Makes a part of one VMA have these flags and this name, splitting and merging. Error::nomem: no
+// memory, nothing changed; or too many VMAs, and a first cut may stay.
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::change_flags(VmaT& v, Range part, VmaFlags flags,
+                                                const char* name) noexcept {
+  if (flags == v.flags() && name == v.name) return {};
+  if (!reserve({2, 2})) return std::unexpected(Error::nomem);
+  const Result<VmaT*> changed = modify(v, part, flags, name);
+  if (!changed) return std::unexpected(changed.error());
+  (*changed)->reset_flags(mm_, flags | ((*changed)->flags() & kStickyFlags));
+  (*changed)->name = name;
+  return {};
+}
+
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::advise_flags(Range range, Advice advice,
+                                                const std::stop_token& stop) noexcept {
+  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
+  if (!write) return std::unexpected(Error::intr);
+  mm_.assert_held_write();
+  return for_each_part(range, [this, advice](VmaT& v, Range part) -> Result<void> {
+    mm_.assert_held_write();
+    if (seal_refuses(v, advice)) return std::unexpected(Error::perm);
+    if (advice == Advice::guard_install) return install_guards(v, part);
+    const Result<VmaFlags> flags = advised_flags(v, advice);
+    if (!flags) return std::unexpected(flags.error());
+    if (!change_flags(v, part, *flags, v.name)) return std::unexpected(Error::again);
+    return {};
+  });
+}
+
+// A marked range is no longer empty, so the VMA gets an identity as if it had been written to.
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::install_guards(VmaT& v, Range part) noexcept {
+  if (Result<void> may = may_advise_pages(v, Advice::guard_install); !may) return may;
+  if (v.is_anonymous() && !prepare_anon_vma(v)) return std::unexpected(Error::nomem);
+  v.reset_flags(mm_, v.flags() | VmaFlag::maybe_guard);
+  return mmu_.install_guards(part);
+}
+
+// What an advice does to the pages of one VMA, which some lock keeps.
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::advise_pages_of(const VmaT& v, Range range,
                                                    Advice advice) noexcept {
-  VmaFlags refused = VmaFlags(VmaFlag::pfnmap) | VmaFlag::special;
-  if (advice != Advice::dontneed_locked) refused |= VmaFlag::locked;
-  if (v.flags().has_any(refused)) return std::unexpected(Error::inval);
-  if (advice == Advice::free) {
-    // Formally the bytes may stay or become zero; without memory pressure they stay.
-    if (!v.is_anonymous()) return std::unexpected(Error::inval);
-    return {};
+  if (seal_refuses(v, advice)) return std::unexpected(Error::perm);
+  if (Result<void> may = may_advise_pages(v, advice); !may) return may;
+  switch (advice) {
+    case Advice::dontneed:
+    case Advice::dontneed_locked: mmu_.discard(range); return {};
+    case Advice::guard_remove: mmu_.remove_guards(range); return {};
+    case Advice::remove: return mmu_.punch_hole(*v.file, v.pgoff_at(range.start), range.pages());
+    default:  // Of freed memory the bytes may stay or become zero: they stay. The rest are hints.
+      return {};
   }
-  mmu_.zap(range);
-  return {};
+}
+
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::advise_read_locked(Range range, Advice advice,
+                                                      const std::stop_token& stop) noexcept {
+  std::optional<MmapRead> read = MmapRead::lock_killable(mm_, stop);
+  if (!read) return std::unexpected(Error::intr);
+  return for_each_part(range, [this, advice](const VmaT& v, Range part) {
+    return advise_pages_of(v, part, advice);
+  });
 }
 
 template <VmaLockDesign L>
@@ -139,23 +118,7 @@ Result<void> BasicAddressSpace<L>::advise_pages(Range range, Advice advice,
     }
     end_read(*found.vma, found.token);
   }
-  std::optional<MmapRead> read = MmapRead::lock_killable(mm_, stop);
-  if (!read) return std::unexpected(Error::intr);
-  bool met_hole = false;
-  for (Address at = range.start; at < range.end;) {
-    const VmaT* v = vma_from(at);
-    if (v == nullptr) return std::unexpected(Error::nomem);
-    if (v->start() > at) {
-      met_hole = true;
-      at = v->start();
-      if (at >= range.end) break;
-    }
-    const Range part{at, v->end() < range.end ? v->end() : range.end};
-    if (Result<void> done = advise_pages_of(*v, part, advice); !done) return done;
-    at = part.end;
-  }
-  if (met_hole) return std::unexpected(Error::nomem);
-  return {};
+  return advise_read_locked(range, advice, stop);
 }
 
 template <VmaLockDesign L>
@@ -163,17 +126,18 @@ Result<void> BasicAddressSpace<L>::advise(Address start, uint64_t length, Advice
                                           const std::stop_token& stop) {
   const AdviceKind kind = kind_of(advice);
   if (kind == AdviceKind::unknown) return std::unexpected(Error::inval);
-  if (!start.is_page_aligned()) return std::unexpected(Error::inval);
-  const uint64_t bytes = page_align_up(length).value_or(0);
-  if (length != 0 && bytes == 0) return std::unexpected(Error::inval);
-  const Range range{start, start + bytes};
-  if (range.end < range.start) return std::unexpected(Error::inval);
-  if (range.empty()) return {};
+  const Result<Range> range = checked_advice_range(start, length);
+  if (!range) return std::unexpected(range.error());
+  if (range->empty()) return {};
   switch (kind) {
     case AdviceKind::flags:
-      return advise_flags(range, advice, stop);
-    default:
-      return advise_pages(range, advice, stop);
+    case AdviceKind::guard: return advise_flags(*range, advice, stop);
+    case AdviceKind::pages: return advise_pages(*range, advice, stop);
+    case AdviceKind::populate:
+      return advise_populate(*range,
+                             advice == Advice::populate_write ? Access::write : Access::read, stop);
+    case AdviceKind::poison: return std::unexpected(Error::perm);
+    default: return advise_read_locked(*range, advice, stop);
   }
 }
 

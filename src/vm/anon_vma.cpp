@@ -31,8 +31,7 @@ void AnonVma::drop() noexcept {
 AnonAncestors* AnonAncestors::create(const AnonAncestors* base, AnonVma* last) noexcept {
   const uint32_t base_size = base != nullptr ? base->size() : 0;
   const uint32_t size = base_size + 1;
-  void* memory =
-      ::operator new(sizeof(AnonAncestors) + size * sizeof(AnonVma*), std::nothrow);
+  void* memory = ::operator new(sizeof(AnonAncestors) + size * sizeof(AnonVma*), std::nothrow);
   if (memory == nullptr) return nullptr;
   auto* chain = new (memory) AnonAncestors(size);
   for (uint32_t i = 0; i < base_size; ++i) chain->items()[i] = base->at(i);

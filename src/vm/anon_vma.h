@@ -1,8 +1,8 @@
 // anon_vma.h: the identity that faulted private memory gets: two VMAs merge only when theirs agree.
 // Its reverse map (from frames to VMAs) is not here yet; what merging and fork need is.
 //
-// A VMA's chain is the set of identities whose pages it may show: its own, and after a fork those of its
-// ancestors. The ancestors' part is immutable and shared, so that a split clones a chain
+// A VMA's chain is the set of identities whose pages it may show: its own, and after a fork those
+// of its ancestors. The ancestors' part is immutable and shared, so that a split clones a chain
 // without an allocation.
 #pragma once
 
@@ -52,6 +52,12 @@ class AnonAncestors {
 
   uint32_t size() const noexcept { return size_; }
   AnonVma* at(uint32_t i) const noexcept { return items()[i]; }
+  bool contains(const AnonVma* a) const noexcept {
+    for (uint32_t i = 0; i < size_; ++i) {
+      if (at(i) == a) return true;
+    }
+    return false;
+  }
   void hold() noexcept { (void)refs_.get(); }
   void drop() noexcept;
 

@@ -22,38 +22,56 @@ void BasicAddressSpace<L>::set_stack(Address address) {
 
 template <VmaLockDesign L>
 Address BasicAddressSpace<L>::brk(Address wanted, const std::stop_token& stop) {
-  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-  if (!write) return brk_start_;  // As Linux, which answers a killed caller with anything.
-  mm_.assert_held_write();
-  const Address before = brk_;
-  if (wanted < brk_start_ || brk_start_.value == 0 || wanted > options_.top) return before;
-  const Address old_end = before + (-before.value & kPageMask);
-  const Address new_end = wanted + (-wanted.value & kPageMask);
-  if (new_end == old_end) return brk_ = wanted;
-
-  if (wanted <= before) {
-    const VmaT* last = vma_from(new_end);
-    if (last == nullptr || last->start() >= old_end) return before;
-    if (!reserve({2, 3})) return before;
-    Result<Removed> removed = gather({new_end, old_end});
-    if (!removed || removed->first == nullptr) return before;
-    unlink(*removed);
+  Range fresh{};
+  {
+    std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
+    if (!write) return brk_start_;  // As Linux, which answers a killed caller with anything.
+    mm_.assert_held_write();
+    const Address before = brk_;
+    if (wanted < brk_start_ || brk_start_.value == 0 || wanted > options_.top) return before;
+    const Address old_end = before + (-before.value & kPageMask);
+    const Address new_end = wanted + (-wanted.value & kPageMask);
+    if (new_end == old_end) return brk_ = wanted;
+    if (wanted <= before) return shrink_heap({new_end, old_end}, wanted, std::move(*write));
+    if (!grow_heap({old_end, new_end})) return before;
     brk_ = wanted;
-    const MmapRead read = downgrade(std::move(*write));
-    dispose(*removed);
-    return wanted;
+    if (future_flags_.has(VmaFlag::locked)) fresh = {old_end, new_end};
   }
+  if (!fresh.empty()) (void)populate(fresh, OnFailure::next_vma, stop);
+  return wanted;
+}
 
+// The break moves with the heap's end, before the lock is downgraded.
+template <VmaLockDesign L>
+Address BasicAddressSpace<L>::shrink_heap(Range gone, Address wanted, MmapWrite write) noexcept {
+  mm_.assert_held_write();
+  const VmaT* last = vma_from(gone.start);
+  if (last == nullptr || last->start() >= gone.end) return brk_;
+  if (!reserve({2, 3})) return brk_;
+  const Result<Removed> removed = gather(gone);
+  if (!removed || removed->first == nullptr) return brk_;
+  unlink(*removed);
+  brk_ = wanted;
+  const MmapRead read = downgrade(std::move(write));
+  dispose(*removed);
+  return wanted;
+}
+
+template <VmaLockDesign L>
+bool BasicAddressSpace<L>::grow_heap(Range more) noexcept {
   // Room for a guard page and the gap of a stack above.
-  if (const VmaT* above = vma_from(old_end);
-      above != nullptr && new_end + kPageSize > start_with_gap(*above)) {
-    return before;
+  if (const VmaT* above = vma_from(more.start);
+      above != nullptr && more.end + kPageSize > start_with_gap(*above)) {
+    return false;
   }
-  if (map_count_ > options_.max_map_count || !reserve({1, 2})) return before;
-  VmaT* heap = prev_of(old_end);
+  const VmaFlags flags =
+      VmaFlags(VmaFlag::read) | VmaFlag::write | kMayFlags | VmaFlag::account | future_flags_;
+  const uint64_t pages = more.pages().value;
+  if (!may_lock(flags, more.bytes()) || !may_map(pages)) return false;
+  if (map_count_ > options_.max_map_count || !reserve({1, 2})) return false;
+  VmaT* heap = prev_of(more.start);
   if (heap != nullptr && heap->end() <= brk_start_) heap = nullptr;  // Not the heap's.
-  const VmaFlags flags = VmaFlags(VmaFlag::read) | VmaFlag::write | kMayFlags | VmaFlag::account;
-  const RangeTraits traits{{old_end, new_end}, flags, old_end.page(), nullptr, nullptr};
+  const RangeTraits traits{more, flags, more.start.page(), nullptr, nullptr};
   VmaT* covering = merge_new({traits, heap, nullptr, nullptr, nullptr});
   if (covering == nullptr) {
     VmaT& v = take_spare();
@@ -63,8 +81,9 @@ Address BasicAddressSpace<L>::brk(Address wanted, const std::stop_token& stop) {
     insert(v);
     covering = &v;
   }
+  if (flags.has(VmaFlag::locked)) locked_pages_ += pages;
   tell(*covering);
-  return brk_ = wanted;
+  return true;
 }
 
 // Bounds move only after the VMA is write-locked (rule R2).
@@ -83,10 +102,13 @@ auto BasicAddressSpace<L>::expand_stack(Address address) noexcept -> VmaT* {
     return nullptr;
   }
   if (below != nullptr && start < below->end()) return nullptr;
-  if (!reserve({0, 1})) return nullptr;
+  if (!may_map(grow) || !may_lock(v->flags(), grow << kPageShift)) return nullptr;
+  if (!reserve({0, 1}) || !prepare_anon_vma(*v)) return nullptr;
   v->lock_write(mm_);
   v->range.start = start;
   v->pgoff -= grow;
+  mapped_pages_ += grow;
+  if (v->flags().has(VmaFlag::locked)) locked_pages_ += grow;
   write_to_tree(*v);
   tell(*v);
   return v;

@@ -43,6 +43,8 @@ void BasicAddressSpace<L>::exit() noexcept {
   tree_.clear();
   while (spares_ != nullptr) destroy(take_spare());
   PERVMA_ASSERT_OP(map_count_, ==, 0u);
+  mapped_pages_ = 0;
+  locked_pages_ = 0;
   exited_ = true;
 }
 
@@ -52,8 +54,13 @@ template <VmaLockDesign L>
 bool BasicAddressSpace<L>::fork_anon_vma(VmaT& child, const VmaT& parent) noexcept {
   AnonVma* const from = parent.anon_vma();
   if (from == nullptr) return true;
-  child.ancestors = AnonAncestors::create(parent.ancestors, from);
-  if (child.ancestors == nullptr) return false;
+  if (parent.ancestors != nullptr && parent.ancestors->contains(from)) {
+    child.ancestors = parent.ancestors;  // A used-again identity: the chain gets no longer.
+    child.ancestors->hold();
+  } else {
+    child.ancestors = AnonAncestors::create(parent.ancestors, from);
+    if (child.ancestors == nullptr) return false;
+  }
   AnonVma* own = nullptr;
   for (uint32_t i = 0; i < child.ancestors->size() && own == nullptr; ++i) {
     if (child.ancestors->at(i)->may_be_reused()) own = child.ancestors->at(i);
@@ -91,7 +98,8 @@ Result<void> BasicAddressSpace<L>::copy_one(BasicAddressSpace& parent, const Vma
   return parent.mmu_.copy_to(mmu_, from);
 }
 
-// Every parent VMA is write-locked from before its copy until no writable entry of it remains (rule R5): until the end.
+// Every parent VMA is write-locked from before its copy until no writable entry of it remains (rule
+// R5): until the end.
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::copy_from(BasicAddressSpace& parent,
                                              const std::stop_token& stop) noexcept {
@@ -105,8 +113,7 @@ Result<void> BasicAddressSpace<L>::copy_from(BasicAddressSpace& parent,
   tree_.set_rcu_mode(RcuMode::off);  // Nobody else sees this space yet.
   Result<void> result{};
   MapleTree::Cursor cursor(parent.tree_, 0);
-  for (void* p = cursor.find(0, kLastIndex); p != nullptr && result;
-       p = cursor.next(kLastIndex)) {
+  for (void* p = cursor.find(0, kLastIndex); p != nullptr && result; p = cursor.next(kLastIndex)) {
     VmaT& from = *static_cast<VmaT*>(p);
     if (!from.lock_write(parent.mm_, stop)) {
       result = std::unexpected(Error::intr);

@@ -18,8 +18,8 @@ auto BasicAddressSpace<L>::vma_from(Address a) const noexcept -> VmaT* {
   return static_cast<VmaT*>(cursor.find(a.value, kLastIndex));
 }
 
-// The fast path of every fault. The tree's answer is a hint: the lock makes the VMA stay, its bounds
-// tell whether it is the right one (read only now: rule R14).
+// The fast path of every fault. The tree's answer is a hint: the lock makes the VMA stay, its
+// bounds tell whether it is the right one (read only now: rule R14).
 template <VmaLockDesign L>
 inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -> Lookup {
   Lookup result{LookupEnd::aborted, 0, nullptr, {}};
@@ -47,11 +47,13 @@ inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -
   }
 }
 
-// A gap is believed only when no writer was in between: one VMA may have shrunk and another appeared
-// (rule R20).
+// A gap is believed only when no writer was in between: one VMA may have shrunk and another
+// appeared (rule R20).
 template <VmaLockDesign L>
-auto BasicAddressSpace<L>::lock_next_vma(Address from, Address limit) const noexcept -> NextVma {
-  if constexpr (L::kServesFaults) {
+auto BasicAddressSpace<L>::lock_next_vma(Address from, Address limit) const noexcept -> NextVma
+  requires(L::kServesFaults)
+{
+  {
     const RcuReader rcu;
     if (const std::optional<uint64_t> seq = mm_.speculate_try_begin()) {
       VmaT* const v = vma_from(from);

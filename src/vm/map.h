@@ -8,32 +8,39 @@ namespace pervma {
 
 // Flags of the VMA that a request makes; or how Linux refuses it.
 template <VmaLockDesign L>
-Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req) const noexcept {
-  VmaFlags flags = flags_from_prot(req.prot) | kMayFlags;
+Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req,
+                                                 uint64_t length) const noexcept {
+  VmaFlags flags = flags_from_prot(req.prot) | kMayFlags | future_flags_;
   if (any(req.flags & MapFlags::growsdown)) flags |= VmaFlag::growsdown;
   if (any(req.flags & MapFlags::locked)) flags |= VmaFlag::locked;
   if (any(req.flags & MapFlags::stack)) flags |= VmaFlag::nohugepage;
+  if (any(req.flags & MapFlags::locked) && options_.memlock_limit == 0) {
+    return std::unexpected(Error::perm);
+  }
+  if (!may_lock(flags, length)) return std::unexpected(Error::again);
   const MapFlags type = req.flags & MapFlags::type_mask;
   const bool grows = flags.has(VmaFlag::growsdown);
   if (!any(req.flags & MapFlags::anonymous)) {
+    // A file ends below 2^63; any object may, as far as this layer knows.
+    constexpr uint64_t kLargestFile = ~uint64_t{0} >> 1;
+    if (length > kLargestFile || req.offset >> kPageShift > (kLargestFile - length) >> kPageShift) {
+      return std::unexpected(Error::overflow);
+    }
     const bool writable = req.file.get()->mode() == FileMode::read_write;
-    // Every bit that a shared mapping understands; shared_validate refuses others.
-    constexpr MapFlags kKnown = static_cast<MapFlags>(0x1ff93f) | MapFlags::type_mask;
+    // What shared_validate understands: Linux's flags of old, huge-page sizes among them.
+    constexpr MapFlags kKnown =
+        static_cast<MapFlags>(0x7f93f | 21u << 26 | 30u << 26 | 0x40u | 0x80u);
     switch (type) {
       case MapFlags::shared_validate:
-        if (any(req.flags & ~kKnown) || any(req.flags & MapFlags::sync)) {
-          return std::unexpected(Error::opnotsupp);
-        }
+        if (any(req.flags & ~kKnown)) return std::unexpected(Error::opnotsupp);
         [[fallthrough]];
       case MapFlags::shared:
         if (flags.has(VmaFlag::write) && !writable) return std::unexpected(Error::acces);
         flags |= VmaFlags(VmaFlag::shared) | VmaFlag::may_share;
         if (!writable) flags &= ~(VmaFlags(VmaFlag::may_write) | VmaFlag::shared);
         break;
-      case MapFlags::private_:
-        break;
-      default:
-        return std::unexpected(Error::inval);
+      case MapFlags::private_: break;
+      default: return std::unexpected(Error::inval);
     }
     if (grows) return std::unexpected(Error::inval);
   } else {
@@ -43,14 +50,12 @@ Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req) const no
         flags |= VmaFlags(VmaFlag::shared) | VmaFlag::may_share;
         break;
       case MapFlags::droppable:
-        if (grows || flags.has(VmaFlag::locked)) return std::unexpected(Error::inval);
+        if (grows || any(req.flags & MapFlags::locked)) return std::unexpected(Error::inval);
         flags |= VmaFlags(VmaFlag::droppable) | VmaFlag::noreserve | VmaFlag::wipe_on_fork |
                  VmaFlag::dont_dump;
         break;
-      case MapFlags::private_:
-        break;
-      default:
-        return std::unexpected(Error::inval);
+      case MapFlags::private_: break;
+      default: return std::unexpected(Error::inval);
     }
   }
   if (any(req.flags & MapFlags::noreserve)) flags |= VmaFlag::noreserve;
@@ -58,19 +63,17 @@ Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req) const no
   return flags;
 }
 
-// Puts a range in place of whatever is there: a neighbour grows over it, or a new VMA is made. The tree
-// changes in one store where a VMA was replaced, so that no reader sees a hole that is not there.
+// Puts a range in place of whatever is there: a neighbour grows over it, or a new VMA is made. The
+// tree changes in one store where a VMA was replaced, so that no reader sees a hole that is not
+// there.
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::install(const RangeTraits& traits) noexcept {
   if (!reserve({3, 4})) return std::unexpected(Error::nomem);
-  Result<Removed> removed = gather(traits.range);
+  const Result<Removed> removed = gather(traits.range);
   if (!removed) return std::unexpected(removed.error());
+  if (!may_map(traits.range.pages().value - removed->pages)) return std::unexpected(Error::nomem);
   if (removed->first != nullptr) {
-    for (VmaT* v = removed->first; v != nullptr; v = v->next_detached) {
-      v->lock_write(mm_);
-      L::detach(v->near, v->far, mm_);
-      --map_count_;
-    }
+    detach_all(*removed);
     // Gone before the new mapping can be faulted in.
     for (VmaT* v = removed->first; v != nullptr; v = v->next_detached) mmu_.zap(v->range);
   }
@@ -89,6 +92,7 @@ Result<void> BasicAddressSpace<L>::install(const RangeTraits& traits) noexcept {
     insert(v);
     covering = &v;
   }
+  if (traits.flags.has(VmaFlag::locked)) locked_pages_ += traits.range.pages().value;
   tell(*covering);
   for (VmaT* v = removed->first; v != nullptr;) {
     VmaT* const after = v->next_detached;
@@ -108,8 +112,9 @@ Result<Address> BasicAddressSpace<L>::map_locked(const MapRequest& req, uint64_t
     const VmaT* v = vma_from(range.start);
     if (v != nullptr && v->start() < range.end) return std::unexpected(Error::exist);
   }
-  const Result<VmaFlags> flags = flags_for(req);
+  Result<VmaFlags> flags = flags_for(req, length);
   if (!flags) return std::unexpected(flags.error());
+  if (!can_be_locked(*flags)) *flags &= ~kLockedFlags;
 
   RangeTraits traits{range, *flags, req.offset >> kPageShift, req.file.get(), nullptr};
   FileRef shared_memory;
@@ -133,6 +138,7 @@ Result<Address> BasicAddressSpace<L>::map(const MapRequest& request, const std::
   MapRequest req = request;
   if ((req.offset & kPageMask) != 0) return std::unexpected(Error::inval);
   if (!any(req.flags & MapFlags::anonymous) && !req.file) return std::unexpected(Error::badf);
+  if (any(req.flags & MapFlags::anonymous)) req.file = {};
   if (any(req.flags & MapFlags::hugetlb)) return std::unexpected(Error::inval);
   if (req.length == 0) return std::unexpected(Error::inval);
   const std::optional<uint64_t> length = page_align_up(req.length);
@@ -141,10 +147,18 @@ Result<Address> BasicAddressSpace<L>::map(const MapRequest& request, const std::
   if (pgoff + (*length >> kPageShift) < pgoff) return std::unexpected(Error::overflow);
   if (any(req.flags & MapFlags::fixed_noreplace)) req.flags = req.flags | MapFlags::fixed;
 
-  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-  if (!write) return std::unexpected(Error::intr);
-  mm_.assert_held_write();
-  return map_locked(req, *length);
+  Result<Address> place = std::unexpected(Error::intr);
+  bool populates = (req.flags & (MapFlags::populate | MapFlags::nonblock)) == MapFlags::populate ||
+                   any(req.flags & MapFlags::locked);
+  {
+    std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
+    if (!write) return place;
+    mm_.assert_held_write();
+    place = map_locked(req, *length);
+    populates = populates || future_flags_.has(VmaFlag::locked);
+  }
+  if (place && populates) (void)populate({*place, *place + *length}, OnFailure::next_vma, stop);
+  return place;
 }
 
 template <VmaLockDesign L>

@@ -24,7 +24,7 @@ VmaInfo BasicAddressSpace<L>::info_of(const VmaT& v) const {
     info.inode = id.inode;
     info.name = id.name;
   } else if (v.name != nullptr) {
-    info.name = v.name;
+    info.name = v.flags().has(VmaFlag::special) ? v.name : fmt::format("[anon:{}]", v.name);
   } else if (v.start() < brk_ && v.end() > brk_start_) {
     info.name = "[heap]";
   } else if (v.start() <= stack_ && v.end() >= stack_) {
@@ -80,6 +80,18 @@ uint64_t BasicAddressSpace<L>::map_count() const {
 }
 
 template <VmaLockDesign L>
+PageCount BasicAddressSpace<L>::mapped_pages() const {
+  const MmapRead read(mm_);
+  return {mapped_pages_};
+}
+
+template <VmaLockDesign L>
+PageCount BasicAddressSpace<L>::locked_pages() const {
+  const MmapRead read(mm_);
+  return {locked_pages_};
+}
+
+template <VmaLockDesign L>
 LockCounters BasicAddressSpace<L>::lock_counters() const noexcept {
   const MmapLockStats s = mm_.stats();
   return {.read = s.read, .write = s.write, .wait_ns = s.wait_ns};
@@ -90,6 +102,7 @@ std::string BasicAddressSpace<L>::check() const {
   const MmapWrite write(mm_);
   if (std::string wrong = tree_.check(); !wrong.empty()) return "tree: " + wrong;
   uint64_t count = 0;
+  uint64_t pages = 0;
   Address last_end{0};
   MapleTree::Cursor cursor(tree_, 0);
   for (void* p = cursor.find(0, kLastIndex); p != nullptr; p = cursor.next(kLastIndex), ++count) {
@@ -114,9 +127,14 @@ std::string BasicAddressSpace<L>::check() const {
     if (v.anon_vma() != nullptr && v.is_shared()) return wrong("shared, with an anon_vma");
     if (v.ancestors != nullptr && v.anon_vma() == nullptr) return wrong("a chain without identity");
     last_end = v.end();
+    pages += v.range.pages().value;
   }
+  // counts: of VMAs and of pages
   if (count != map_count_) {
     return fmt::format("map_count is {}, the tree has {}", map_count_, count);
+  }
+  if (pages != mapped_pages_) {
+    return fmt::format("mapped_pages is {}, the VMAs have {}", mapped_pages_, pages);
   }
   return {};
 }

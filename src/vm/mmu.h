@@ -1,5 +1,6 @@
-// mmu.h: how mapping operations reach pages. One per space. src/fault implements it with page tables
-// in software; the calls are made once per operation, never on the way from an address to its VMA.
+// mmu.h: how mapping operations reach pages. One per space. src/fault implements it with page
+// tables in software; the calls are made once per operation, never on the way from an address to
+// its VMA.
 //
 // "quiet" below: nobody can install an entry in the range, because its VMAs are write-locked, or
 // detached and unreachable. Every call may be made under the mmap lock for write; zap() and
@@ -7,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "pervma/address.h"
 #include "pervma/error.h"
@@ -21,22 +23,38 @@ class Mmu {
   virtual ~Mmu() = default;
 
   // Removes every entry of the range, guard marks included, and gives up its frames; they are used
-  // again only when no unlocked walker can still look at them. Needs: quiet, or any lock that keeps the
-  // VMA (VMA read, mmap read): then a fault may bring a page back at once. Private copies are lost.
+  // again only when no unlocked walker can still look at them. Needs: quiet, or any lock that keeps
+  // the VMA (VMA read, mmap read): then a fault may bring a page back at once. Private copies are
+  // lost.
   virtual void zap(Range) noexcept = 0;
-  // Frees the tables that serve only addresses in `limits` and meet `span`. Needs: no VMA reaches into
-  // `limits` and none can until the call returns (mmap lock held, for read at least).
+  // The same, but guard marks stay (an advice does not end them). Needs: a lock that keeps the VMA.
+  virtual void discard(Range) noexcept = 0;
+  // Puts a guard mark in place of every page of the range: an access is refused there. Needs:
+  // quiet. Error::nomem: a part may be marked.
+  virtual Result<void> install_guards(Range) noexcept = 0;
+  // Takes guard marks away, and nothing else. Needs: a lock that keeps the VMA.
+  virtual void remove_guards(Range) noexcept = 0;
+  // Frees the tables that serve only addresses in `limits` and meet `span`. Needs: no VMA reaches
+  // into `limits` and none can until the call returns (mmap lock held, for read at least).
   virtual void free_tables(Range span, Range limits) noexcept = 0;
   // Takes rights away from existing entries so that none allows more than `flags` do; rights
   // that were added come with the next fault. Needs: quiet.
   virtual void protect(Range, VmaFlags flags) noexcept = 0;
   // Moves the entries of `from` to `to` (same length, not overlapping), allocating tables there.
-  // Error::nomem: a part may have been moved; move(to.., from) of it back cannot fail. Needs: both quiet.
+  // Error::nomem: a part may have been moved; move(to.., from) of it back cannot fail. Needs: both
+  // quiet.
   virtual Result<void> move(Range from, Address to) noexcept = 0;
   // Copies the entries of the VMA for a fork's child: private pages become shared until written, on
-  // both sides write-protected; shared file pages need not be copied. Needs: quiet here, `child` not
-  // visible to anyone. Error::nomem: the child's part is for the caller to zap.
+  // both sides write-protected; shared file pages need not be copied. Needs: quiet here, `child`
+  // not visible to anyone. Error::nomem: the child's part is for the caller to zap.
   virtual Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept = 0;
+  // One byte per page of the range, a part of the VMA: 1 when the page is there, in the tables or
+  // in the object's cache. Needs: a lock that keeps the VMA.
+  virtual void residency(const VmaFields& vma, Range range,
+                         std::span<uint8_t> to) const noexcept = 0;
+  // Makes pages of an object zero, for everybody who maps them; private copies stay. Error::nomem:
+  // a part may be zero. Needs: a reference to the opening; waits for the object's read_page().
+  virtual Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept = 0;
   // A new object of zero pages for a shared anonymous mapping.
   virtual Result<FileRef> create_shared_memory(uint64_t bytes) noexcept = 0;
 };

@@ -12,7 +12,8 @@ namespace pervma {
 // by the fault layer only, shared by all openings of the object.
 class OpenFile {
  public:
-  OpenFile(std::shared_ptr<BackingObject> object, FileMode mode, std::shared_ptr<void> pages) noexcept
+  OpenFile(std::shared_ptr<BackingObject> object, FileMode mode,
+           std::shared_ptr<void> pages) noexcept
       : object_(std::move(object)), pages_(std::move(pages)), mode_(mode) {
     refs_.set(1);
   }

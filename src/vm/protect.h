@@ -13,9 +13,10 @@ Result<void> BasicAddressSpace<L>::protect_one(VmaT& v, Range range, Prot prot) 
   if (old_flags.has(VmaFlag::sealed)) return std::unexpected(Error::perm);
   if (flags == old_flags) return {};
   if (flags.has(VmaFlag::write)) {
-    // It may be needed in full from now on. What was accounted once stays so, unless it was never touched.
-    constexpr VmaFlags kNoCharge = VmaFlags(VmaFlag::account) | VmaFlag::write | VmaFlag::shared |
-                                   VmaFlag::noreserve;
+    // It may be needed in full from now on. What was accounted once stays so, unless it was never
+    // touched.
+    constexpr VmaFlags kNoCharge =
+        VmaFlags(VmaFlag::account) | VmaFlag::write | VmaFlag::shared | VmaFlag::noreserve;
     if (!old_flags.has_any(kNoCharge)) flags |= VmaFlag::account;
   } else if (old_flags.has(VmaFlag::account) && v.is_anonymous() && v.anon_vma() == nullptr) {
     flags &= ~VmaFlags(VmaFlag::account);
@@ -25,6 +26,14 @@ Result<void> BasicAddressSpace<L>::protect_one(VmaT& v, Range range, Prot prot) 
   if (!changed) return std::unexpected(changed.error());
   (*changed)->reset_flags(mm_, flags | ((*changed)->flags() & kStickyFlags));
   mmu_.protect(range, flags);
+  constexpr VmaFlags kCopies = VmaFlags(VmaFlag::locked) | VmaFlag::write | VmaFlag::shared;
+  if ((old_flags & kCopies) == VmaFlags(VmaFlag::locked) &&
+      (flags & (kCopies | VmaFlag::lock_on_fault)) == (VmaFlag::locked | VmaFlag::write)) {
+    // Locked memory is never waited for: it gets its own pages now, not with the first store.
+    for (Address page = range.start; page < range.end; page = page + kPageSize) {
+      if (fault_in(**changed, page, Access::write) != FaultOutcome::resolved) break;
+    }
+  }
   tell(**changed);
   return {};
 }

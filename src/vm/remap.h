@@ -16,6 +16,7 @@ struct BasicAddressSpace<L>::RemapState {
   RemapFlags flags;
   Address to;
   VmaT* vma = nullptr;
+  bool populates = false;  // locked memory grew: bring the new part in afterwards
 
   bool has(RemapFlags f) const noexcept { return any(flags & f); }
   bool names_a_place() const noexcept { return has(RemapFlags::fixed | RemapFlags::dontunmap); }
@@ -63,6 +64,10 @@ Result<void> BasicAddressSpace<L>::remap_prepare(RemapState& s) noexcept {
   const uint64_t pgoff = v->pgoff_at(s.from);
   if (pgoff + (s.new_length >> kPageShift) < pgoff) return std::unexpected(Error::inval);
   if (fixed_size) return std::unexpected(Error::fault);
+  const uint64_t more = s.new_length - s.old_length;
+  if (!may_lock(v->flags(), more)) return std::unexpected(Error::again);
+  if (!may_map(more >> kPageShift)) return std::unexpected(Error::nomem);
+  s.populates = v->flags().has(VmaFlag::locked);
   return {};
 }
 
@@ -73,12 +78,14 @@ Result<Address> BasicAddressSpace<L>::remap_several(RemapState& s) noexcept {
   const Address first_target = s.to;
   Address moved_to = all.start;
   bool seen = false;
-  for (VmaT* v = vma_from(all.start); v != nullptr && v->start() < all.end;
-       v = vma_from(moved_to)) {
+  while (moved_to < all.end) {
+    VmaT* const v = vma_from(moved_to);
+    if (v == nullptr || v->start() >= all.end) break;
     if (!seen && all.start < v->start()) return std::unexpected(Error::fault);
-    const Range part = v->range.intersection(all);
-    RemapState one{part.start, part.bytes(), part.bytes(), s.flags,
-                   first_target + (part.start - all.start), v};
+    const Range part = v->range.intersection({moved_to, all.end});
+    RemapState one{
+        part.start, part.bytes(), part.bytes(), s.flags, first_target + (part.start - all.start),
+        v};
     Result<void> ready = remap_prepare(one);
     if (!ready) return std::unexpected(ready.error());
     if (Result<Address> moved = remap_to(one); !moved) return moved;
@@ -92,15 +99,18 @@ Result<Address> BasicAddressSpace<L>::remap_several(RemapState& s) noexcept {
 // A move to a place that the caller names.
 template <VmaLockDesign L>
 Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
+  // All at once, before the destination is emptied: its cutting out, the tail's, and the move.
+  if (!reserve({7, 10})) return std::unexpected(Error::nomem);
   if (s.has(RemapFlags::fixed)) {
-    if (Result<void> done = unmap_locked({s.to, s.to + s.new_length}); !done) {
+    if (Result<void> done = unmap_reserved({s.to, s.to + s.new_length}); !done) {
       return std::unexpected(done.error());
     }
     s.vma = vma_at(s.from);  // It may have been cut.
     if (s.vma == nullptr) return std::unexpected(Error::fault);
   }
   if (s.shrinks()) {
-    if (Result<void> done = unmap_locked({s.from + s.new_length, s.from + s.old_length}); !done) {
+    if (!is_in_space(s.from, s.old_length)) return std::unexpected(Error::inval);
+    if (Result<void> done = unmap_reserved({s.from + s.new_length, s.from + s.old_length}); !done) {
       return std::unexpected(done.error());
     }
     s.old_length = s.new_length;
@@ -110,6 +120,9 @@ Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
   const MapFlags shared =
       s.vma->flags().has(VmaFlag::may_share) ? MapFlags::shared : MapFlags::none;
   const MapFlags fixed = s.has(RemapFlags::fixed) ? MapFlags::fixed : MapFlags::none;
+  if (s.has(RemapFlags::dontunmap) && !may_map(s.old_length >> kPageShift)) {
+    return std::unexpected(Error::nomem);
+  }
   const Result<Address> place = find_place(s.to, s.new_length, s.vma->file, shared | fixed);
   if (!place) return place;
   s.to = *place;
@@ -131,6 +144,7 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
       if (merge_new({traits, &v, nullptr, vma_from(more.end), &v}) == nullptr) {
         return std::unexpected(Error::nomem);
       }
+      if (traits.flags.has(VmaFlag::locked)) locked_pages_ += grow >> kPageShift;
       return s.from;
     }
   }
@@ -139,13 +153,14 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
   const Result<Address> place = find_place({}, s.new_length, v.file, shared);
   if (!place) return place;
   s.to = *place;
+  if (!reserve({3, 4})) return std::unexpected(Error::nomem);
   return remap_move(s);
 }
 
 // The VMA at the new place: a neighbour there that grows, or a copy. The source may be merged into
 // it; s.vma follows. Needs: reserve({1, 2}).
 template <VmaLockDesign L>
-auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> Result<VmaT*> {
+auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> VmaT* {
   const VmaT& v = *s.vma;
   uint64_t pgoff = v.pgoff_at(s.from);
   // Nothing was faulted in, so nothing ties its offsets to the old place.
@@ -168,29 +183,28 @@ auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> Result<VmaT*> {
   return &fresh;
 }
 
-// Moves source() to s.to, where nothing is mapped.
+// Moves source() to s.to, where nothing is mapped. Needs: reserve({3, 4}) for the copy and then the
+// cutting out of the source.
 template <VmaLockDesign L>
 Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
   if (map_count_ + 3 >= options_.max_map_count) return std::unexpected(Error::nomem);
-  // The copy, then the cutting out of the source.
-  if (!reserve({3, 5})) return std::unexpected(Error::nomem);
   s.vma->lock_write(mm_);  // No fault may come in between.
-  const Result<VmaT*> copy = copy_vma(s);
-  if (!copy) return std::unexpected(copy.error());
+  const VmaT* copy = copy_vma(s);
+  if (s.vma->flags().has(VmaFlag::locked)) locked_pages_ += s.new_length >> kPageShift;
   const Range source = s.source();
   if (!source.empty()) {
     if (Result<void> moved = mmu_.move(source, s.to); !moved) {
       (void)mmu_.move({s.to, s.to + s.old_length}, source.start);
-      (void)unmap_locked({s.to, s.to + s.new_length});
+      (void)unmap_reserved({s.to, s.to + s.new_length});
       return std::unexpected(Error::nomem);
     }
   }
   if (s.has(RemapFlags::dontunmap)) {
     VmaT& left = *s.vma;
     left.reset_flags(mm_, left.flags() & ~kLockedFlags);
-    if (*copy != &left && source == left.range) drop_anon_vma(left);
+    if (copy != &left && source == left.range) drop_anon_vma(left);
   } else if (!source.empty()) {
-    (void)unmap_locked(source);
+    (void)unmap_reserved(source);
   }
   return s.to;
 }
@@ -201,8 +215,21 @@ Result<Address> BasicAddressSpace<L>::remap(const RemapRequest& req, const std::
                page_align_up(req.new_length).value_or(0), req.flags, req.new_address};
   if (Result<void> ok = check_remap(s, options_.top); !ok) return std::unexpected(ok.error());
 
-  std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-  if (!write) return std::unexpected(Error::intr);
+  Result<Address> result = std::unexpected(Error::intr);
+  {
+    std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
+    if (!write) return result;
+    mm_.assert_held_write();
+    result = remap_locked(s, std::move(*write));
+  }
+  if (result && s.populates) {
+    (void)populate({*result + s.old_length, *result + s.new_length}, OnFailure::next_vma, stop);
+  }
+  return result;
+}
+
+template <VmaLockDesign L>
+Result<Address> BasicAddressSpace<L>::remap_locked(RemapState& s, MmapWrite write) noexcept {
   mm_.assert_held_write();
   if (s.names_a_place() && map_count_ + 5 >= options_.max_map_count) {
     return std::unexpected(Error::nomem);
@@ -214,12 +241,13 @@ Result<Address> BasicAddressSpace<L>::remap(const RemapRequest& req, const std::
   if (s.grows()) return remap_expand(s);
   if (!s.shrinks()) return s.from;
 
+  if (!is_in_space(s.from, s.old_length)) return std::unexpected(Error::inval);
   if (!reserve({2, 3})) return std::unexpected(Error::nomem);
-  Result<Removed> removed = gather({s.from + s.new_length, s.from + s.old_length});
+  const Result<Removed> removed = gather({s.from + s.new_length, s.from + s.old_length});
   if (!removed) return std::unexpected(removed.error());
   if (removed->first == nullptr) return s.from;
   unlink(*removed);
-  const MmapRead read = downgrade(std::move(*write));
+  const MmapRead read = downgrade(std::move(write));
   dispose(*removed);
   return s.from;
 }

@@ -5,8 +5,8 @@
 
 namespace pervma {
 
-// Cuts the VMAs at both ends of the range and collects what lies in it; nothing is detached yet. The
-// cuts stay even when a later step fails, as in Linux. Needs: reserve({2, 2}).
+// Cuts the VMAs at both ends of the range and collects what lies in it; nothing is detached yet.
+// The cuts stay even when a later step fails, as in Linux. Needs: reserve({2, 2}).
 template <VmaLockDesign L>
 auto BasicAddressSpace<L>::gather(Range range) noexcept -> Result<Removed> {
   Removed removed;
@@ -25,14 +25,13 @@ auto BasicAddressSpace<L>::gather(Range range) noexcept -> Result<Removed> {
   (void)cursor.walk(v->start().value);
   while (v != nullptr && v->start() < range.end) {
     if (v->flags().has(VmaFlag::sealed)) return std::unexpected(Error::perm);
+    removed.last = v;
     if (range.end < v->end()) {
       split(*v, range.end, NewHalf::above);
-      removed.last = v;
-      ++removed.count;
+      removed.pages += v->range.pages().value;
       break;
     }
-    removed.last = v;
-    ++removed.count;
+    removed.pages += v->range.pages().value;
     VmaT* const next = static_cast<VmaT*>(cursor.next(options_.top.value - 1));
     v->next_detached = next;
     v = next;
@@ -46,20 +45,27 @@ auto BasicAddressSpace<L>::gather(Range range) noexcept -> Result<Removed> {
   return removed;
 }
 
-// Takes the gathered VMAs out of the map: each is write-locked, then detached, before the tree forgets
-// them. Takes one store.
+// Each is write-locked, then detached, before the tree forgets it.
 template <VmaLockDesign L>
-void BasicAddressSpace<L>::unlink(Removed& removed) noexcept {
+void BasicAddressSpace<L>::detach_all(const Removed& removed) noexcept {
   for (VmaT* v = removed.first; v != nullptr; v = v->next_detached) {
     v->lock_write(mm_);
     L::detach(v->near, v->far, mm_);
     --map_count_;
+    if (v->flags().has(VmaFlag::locked)) locked_pages_ -= v->range.pages().value;
   }
+  mapped_pages_ -= removed.pages;
+}
+
+// Takes the gathered VMAs out of the map. Takes one store.
+template <VmaLockDesign L>
+void BasicAddressSpace<L>::unlink(const Removed& removed) noexcept {
+  detach_all(removed);
   tree_.store_reserved(removed.span.start.value, removed.span.end.value - 1, nullptr);
 }
 
-// Pages, tables and VMAs of what was unlinked. Needs the mmap lock for read at least: no new mapping
-// can come into the hole meanwhile, so its tables are nobody else's.
+// Pages, tables and VMAs of what was unlinked. Needs the mmap lock for read at least: no new
+// mapping can come into the hole meanwhile, so its tables are nobody else's.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::dispose(const Removed& removed) noexcept {
   for (VmaT* v = removed.first; v != nullptr; v = v->next_detached) mmu_.zap(v->range);
@@ -74,8 +80,15 @@ void BasicAddressSpace<L>::dispose(const Removed& removed) noexcept {
 // munmap without giving up the lock in between, for mmap and mremap.
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::unmap_locked(Range range) noexcept {
+  if (!is_in_space(range.start, range.bytes())) return std::unexpected(Error::inval);
   if (!reserve({2, 3})) return std::unexpected(Error::nomem);
-  Result<Removed> removed = gather(range);
+  return unmap_reserved(range);
+}
+
+// The same within a reservation.
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::unmap_reserved(Range range) noexcept {
+  const Result<Removed> removed = gather(range);
   if (!removed) return std::unexpected(removed.error());
   if (removed->first == nullptr) return {};
   unlink(*removed);
@@ -86,9 +99,7 @@ Result<void> BasicAddressSpace<L>::unmap_locked(Range range) noexcept {
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::unmap(Address start, uint64_t length,
                                          const std::stop_token& stop) {
-  if (!start.is_page_aligned() || start > options_.top || length > options_.top - start) {
-    return std::unexpected(Error::inval);
-  }
+  if (!start.is_page_aligned() || !is_in_space(start, length)) return std::unexpected(Error::inval);
   const Range range{start, start + page_align_up(length).value_or(0)};
   if (range.empty()) return std::unexpected(Error::inval);
 

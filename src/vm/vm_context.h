@@ -4,6 +4,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
 
 #include "sync/vma_lock_none.h"
 #include "sync/vma_lock_refcount.h"
@@ -20,16 +24,31 @@ class VmContext {
   template <VmaLockDesign L>
   TypeStableCache<Vma<L>>& vmas() noexcept;
 
+  // One copy of every name that was ever given, kept until the engine ends: equal names have equal
+  // pointers. Null: no memory.
+  const char* intern(std::string_view name) noexcept;
+
   // Identities are numbered from 1 in the order of their making.
-  uint64_t next_anon_id() noexcept {
-    return anon_ids_.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
+  uint64_t next_anon_id() noexcept { return anon_ids_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
   TypeStableCache<Vma<MmapLockDesign>> vmas_mmap_lock_;
   TypeStableCache<Vma<RefcountLock>> vmas_refcount_;
   std::atomic<uint64_t> anon_ids_{0};
+  std::mutex names_mutex_;  // a leaf lock
+  std::set<std::string, std::less<>> names_;
 };
+
+inline const char* VmContext::intern(std::string_view name) noexcept {
+  const std::scoped_lock lock(names_mutex_);
+  try {
+    auto found = names_.find(name);
+    if (found == names_.end()) found = names_.emplace(name).first;
+    return found->c_str();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 
 template <>
 inline TypeStableCache<Vma<MmapLockDesign>>& VmContext::vmas<MmapLockDesign>() noexcept {

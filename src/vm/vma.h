@@ -1,8 +1,8 @@
 // vma.h: one virtual memory area: a range of pages that are alike, and the lock inside it.
 //
-// States: detached (count 0; memory of the type-stable cache) -> attached (in the tree) -> detached.
-// Two cache lines: the first is what a fault reads, the second holds the lock's count and what is
-// rarely looked at, so that readers' writes do not disturb each other's reads of the first.
+// States: detached (count 0; memory of the type-stable cache) -> attached (in the tree) ->
+// detached. Two cache lines: the first is what a fault reads, the second holds the lock's count and
+// what is rarely looked at, so that readers' writes do not disturb each other's reads of the first.
 //
 // field          written under                          read under
 // range, pgoff   mmap write + VMA write                 mmap lock, or VMA read
@@ -33,7 +33,7 @@ class VmaFields {
     Range range;      // while attached, or held by its maker
     void* free_link;  // while free; nobody reads the range then (design rule 9)
   };
-  uint64_t pgoff;     // page offset of range.start in the file; of anonymous memory: see vm docs
+  uint64_t pgoff;  // page offset of range.start in the file; of anonymous memory: see vm docs
 
   VmaFields() noexcept : free_link(nullptr), pgoff(0) {}
 

@@ -1,9 +1,9 @@
-// vma_edit.h: how VMAs come, go, split and merge: the only code that changes bounds, the tree and the
-// count. Included by the instantiating .cpp files only.
+// vma_edit.h: how VMAs come, go, split and merge: the only code that changes bounds, the tree and
+// the count. Included by the instantiating .cpp files only.
 //
-// Every step here is infallible: reserve() has been called before. Whatever shrinks, grows or goes is
-// write-locked before its bounds or its identity are looked at for the decision (rules R2, R8), and
-// stays so until the mmap lock ends.
+// Every step here is infallible: reserve() has been called before. Whatever shrinks, grows or goes
+// is write-locked before its bounds or its identity are looked at for the decision (rules R2, R8),
+// and stays so until the mmap lock ends.
 #pragma once
 
 #include "vm/address_space.h"
@@ -11,7 +11,8 @@
 
 namespace pervma {
 
-// VMAs and tree nodes for one operation; what is left over stays for the next. False: no memory, and nothing changed.
+// VMAs and tree nodes for one operation; what is left over stays for the next. False: no memory,
+// and nothing changed.
 template <VmaLockDesign L>
 bool BasicAddressSpace<L>::reserve(Need need) noexcept {
   while (spare_count_ < need.vmas) {
@@ -105,6 +106,7 @@ void BasicAddressSpace<L>::insert(VmaT& v) noexcept {
   L::attach(v.near, v.far, mm_);
   write_to_tree(v);
   ++map_count_;
+  mapped_pages_ += v.range.pages().value;
 }
 
 // The tree has the survivor in its place already.
@@ -115,7 +117,8 @@ void BasicAddressSpace<L>::remove_merged(VmaT& v) noexcept {
   destroy(v);
 }
 
-// Cuts `v` at `at`. `v` keeps the other half; the new one is returned. Takes one spare and one store.
+// Cuts `v` at `at`. `v` keeps the other half; the new one is returned. Takes one spare and one
+// store.
 template <VmaLockDesign L>
 auto BasicAddressSpace<L>::split(VmaT& v, Address at, NewHalf half) noexcept -> VmaT& {
   PERVMA_ASSERT(v.start() < at && at < v.end());
@@ -132,6 +135,7 @@ auto BasicAddressSpace<L>::split(VmaT& v, Address at, NewHalf half) noexcept -> 
     fresh.pgoff = v.pgoff_at(at);
     v.range.end = at;
   }
+  mapped_pages_ -= fresh.range.pages().value;  // insert() counts them again
   insert(fresh);
   return fresh;
 }
@@ -204,6 +208,7 @@ auto BasicAddressSpace<L>::merge_range(const Merge& m, bool left, bool right) no
   VmaFlags sticky = m.traits.flags & kStickyFlags;
   if (gone_next != nullptr) sticky |= gone_next->flags() & kStickyFlags;
   survivor.reset_flags(mm_, survivor.flags() | sticky);
+  if (m.middle == nullptr) mapped_pages_ += r.pages().value;
 
   if (m.middle != nullptr && !middle_goes) {  // It keeps the part that is not given away.
     if (left) {
@@ -225,18 +230,18 @@ auto BasicAddressSpace<L>::merge_range(const Merge& m, bool left, bool right) no
   return &survivor;
 }
 
-// Makes the range, a part of `v`, a VMA that may get `flags` and `name`: a neighbour that grows over
-// it, or `v` cut to it. The caller sets both on what is returned. Error::nomem: too many VMAs; a
-// first cut stays, as in Linux. Needs: reserve({2, 2}).
+// Makes the range, a part of `v`, a VMA that may get `flags` and `name`: a neighbour that grows
+// over it, or `v` cut to it. The caller sets both on what is returned. Error::nomem: too many VMAs;
+// a first cut stays, as in Linux. Needs: reserve({2, 2}).
 template <VmaLockDesign L>
 auto BasicAddressSpace<L>::modify(VmaT& v, Range range, VmaFlags flags, const char* name) noexcept
     -> Result<VmaT*> {
-  const Merge merge{.traits = {range, flags | (v.flags() & kStickyFlags), v.pgoff_at(range.start),
-                               v.file, name},
-                    .prev = v.start() == range.start ? prev_of(range.start) : nullptr,
-                    .middle = &v,
-                    .next = v.end() == range.end ? vma_from(range.end) : nullptr,
-                    .source = &v};
+  const Merge merge{
+      .traits = {range, flags | (v.flags() & kStickyFlags), v.pgoff_at(range.start), v.file, name},
+      .prev = v.start() == range.start ? prev_of(range.start) : nullptr,
+      .middle = &v,
+      .next = v.end() == range.end ? vma_from(range.end) : nullptr,
+      .source = &v};
   if (VmaT* merged = merge_existing(merge)) return merged;
   if (v.start() < range.start) {
     if (map_count_ >= options_.max_map_count) return std::unexpected(Error::nomem);

@@ -10,8 +10,7 @@
 
 namespace pervma {
 
-inline constexpr VmaFlags kAccessFlags =
-    VmaFlags(VmaFlag::read) | VmaFlag::write | VmaFlag::exec;
+inline constexpr VmaFlags kAccessFlags = VmaFlags(VmaFlag::read) | VmaFlag::write | VmaFlag::exec;
 inline constexpr VmaFlags kMayFlags =
     VmaFlags(VmaFlag::may_read) | VmaFlag::may_write | VmaFlag::may_exec;
 // VMAs with one of these never merge.
@@ -40,12 +39,18 @@ constexpr bool exceeds_may(VmaFlags flags) noexcept {
   const VmaFlags may = VmaFlags::from_bits((flags & kMayFlags).bits() >> 4);
   return (flags & kAccessFlags & ~may) != VmaFlags{};
 }
-static_assert(static_cast<uint32_t>(VmaFlag::may_read) >> 4 == static_cast<uint32_t>(VmaFlag::read));
+static_assert(static_cast<uint32_t>(VmaFlag::may_read) >> 4 ==
+              static_cast<uint32_t>(VmaFlag::read));
 
 // Private, writable and not exempt: memory that may be needed in full, so it is accounted.
 constexpr bool is_accountable(VmaFlags f) noexcept {
   return (f & (VmaFlag::noreserve | VmaFlag::shared | VmaFlags(VmaFlag::write))) ==
          VmaFlags(VmaFlag::write);
+}
+
+// Marks made by the system, or memory that may vanish, are never locked.
+constexpr bool can_be_locked(VmaFlags f) noexcept {
+  return !f.has_any(kSpecialFlags | VmaFlag::special | VmaFlag::droppable);
 }
 
 // What a new or changed range would be, as far as merging looks at it.
@@ -58,21 +63,23 @@ struct RangeTraits {
 };
 
 // All of the merge rule but anon_vma, adjacency included: may `left` grow over the range?
-inline bool extends_right(const VmaFields& left, const char* left_name, const RangeTraits& r) noexcept {
-  return left.end() == r.range.start && (left.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) &&
-         left.file == r.file && left_name == r.name &&
-         left.pgoff + left.range.pages().value == r.pgoff;
+inline bool extends_right(const VmaFields& left, const char* left_name,
+                          const RangeTraits& r) noexcept {
+  return left.end() == r.range.start &&
+         (left.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) && left.file == r.file &&
+         left_name == r.name && left.pgoff + left.range.pages().value == r.pgoff;
 }
 // May `right` grow down over the range?
-inline bool extends_left(const VmaFields& right, const char* right_name, const RangeTraits& r) noexcept {
+inline bool extends_left(const VmaFields& right, const char* right_name,
+                         const RangeTraits& r) noexcept {
   return r.range.end == right.start() &&
          (right.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) && right.file == r.file &&
          right_name == r.name && r.pgoff + r.range.pages().value == right.pgoff;
 }
 
 // One side of the anon_vma rule: may a range with identity `range_anon`, whose own chain is
-// `range_singular`, go into a VMA with `target_anon` and `target_singular`? A fork's child (a chain of
-// several links) must not spread its ancestors' pages.
+// `range_singular`, go into a VMA with `target_anon` and `target_singular`? A fork's child (a chain
+// of several links) must not spread its ancestors' pages.
 constexpr bool anon_vma_allows(const AnonVma* target_anon, bool target_singular,
                                const AnonVma* range_anon, bool range_singular) noexcept {
   if (target_anon == range_anon) return true;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fault/soft_engine.h"
+#include "sync/lock_tracker.h"
 #include "tests/fault/support.h"
 
 namespace pervma {
@@ -209,6 +210,9 @@ TEST_P(FaultPath, a_page_that_must_be_waited_for_is_read_without_any_lock_of_the
   const Range r = map_file(object, 4, MapFlags::shared);
   // A writer gets through while the page is being read.
   object->before_read = [&](uint64_t) {
+    // The writer would wait for this thread.
+    ASSERT_EQ(LockTracker::count(LockTracker::Kind::vma_read), 0u);
+    ASSERT_EQ(LockTracker::count(LockTracker::Kind::mmap_read), 0u);
     std::jthread([&] { EXPECT_TRUE(space_->protect(r.start, r.bytes(), Prot::read)); }).join();
   };
   const FaultCounters before = space_->fault_counters();
@@ -231,6 +235,17 @@ TEST_P(FaultPath, an_unaudited_object_is_served_under_the_mmap_lock) {
   expect_counts(before, {.success = 2, .retry = 1});
   EXPECT_EQ(fault(page_of(r, 1), Access::write), FaultOutcome::resolved);
   expect_counts(before, {.success = 2, .retry = 2});
+}
+
+TEST_P(FaultPath, a_cached_page_of_an_unaudited_object_still_needs_the_mmap_lock) {
+  auto object = std::make_shared<TestObject>(kPageSize, VmaLockSafety::unaudited);
+  const Range first = map_file(object, 1, MapFlags::shared);
+  EXPECT_EQ(fault(first.start, Access::read), FaultOutcome::resolved);
+  const Range second = map_file(object, 1, MapFlags::shared);
+  const FaultCounters before = space_->fault_counters();
+  EXPECT_EQ(fault(second.start, Access::read), FaultOutcome::resolved);
+  expect_counts(before, {.retry = 1});
+  EXPECT_EQ(object->reads(), 1u);
 }
 
 TEST_P(FaultPath, the_first_store_to_a_shared_page_asks_an_unaudited_object_again) {

@@ -30,7 +30,8 @@ struct Steps {
     inside = false;
   }
 };
-Steps steps;
+// Each thread's own: liburcu's reads retired nodes.
+thread_local Steps steps;
 
 template <class T>
 class SteppedAtomic {
@@ -162,6 +163,22 @@ TEST_F(MapleSteps, a_store_between_any_two_steps_of_a_lookup_shows_old_or_new) {
     steps.before_load = nullptr;
     ASSERT_TRUE(is_old_or_new(index, met, op)) << "round " << round << " index " << index;
     ASSERT_TRUE(tree_.store(op.first, op.last, op.entry));
+    model_.store(op.first, op.last, op.entry);
+  }
+}
+
+// Else a cursor that leaves a dead node finds it again.
+TEST_F(MapleSteps, no_node_is_dead_while_a_walk_can_reach_it) {
+  fill();
+  for (int round = 0; round < 1000; ++round) {
+    const Op op = random_op();
+    bool met_dead = false;
+    steps.after_store = [&] {
+      met_dead = met_dead || tree_.check().find("a dead node") != std::string::npos;
+    };
+    ASSERT_TRUE(tree_.store(op.first, op.last, op.entry));
+    steps.after_store = nullptr;
+    ASSERT_FALSE(met_dead) << "round " << round;
     model_.store(op.first, op.last, op.entry);
   }
 }

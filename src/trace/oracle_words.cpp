@@ -1,0 +1,208 @@
+#include "trace/oracle_words.h"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <utility>
+
+namespace pervma::trace {
+
+namespace {
+
+template <class T>
+struct Word {
+  std::string_view name;
+  T value;
+};
+
+template <class T, size_t N>
+constexpr std::optional<T> find_word(const Word<T> (&words)[N], std::string_view name) noexcept {
+  for (const Word<T>& w : words) {
+    if (w.name == name) return w.value;
+  }
+  return std::nullopt;
+}
+
+template <class T, size_t N>
+constexpr std::string_view name_of(const Word<T> (&words)[N], T value) noexcept {
+  for (const Word<T>& w : words) {
+    if (w.value == value) return w.name;
+  }
+  return {};
+}
+
+// A list with commas; "0" is the empty one, "0xHEX" are bits without a name.
+template <size_t N>
+bool add_bits(const Word<uint32_t> (&words)[N], std::string_view list, uint32_t& bits) noexcept {
+  if (list == "0") return true;
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    const std::string_view word = list.substr(0, comma);
+    list = comma == std::string_view::npos ? std::string_view{} : list.substr(comma + 1);
+    uint32_t value = 0;
+    if (word.starts_with("0x")) {
+      const auto [end, error] =
+          std::from_chars(word.data() + 2, word.data() + word.size(), value, 16);
+      if (error != std::errc{} || end != word.data() + word.size()) return false;
+    } else if (const std::optional<uint32_t> known = find_word(words, word)) {
+      value = *known;
+    } else {
+      return false;
+    }
+    bits |= value;
+  }
+  return true;
+}
+
+constexpr Word<OracleCall> kCalls[] = {
+    {"mmap", OracleCall::mmap},         {"munmap", OracleCall::munmap},
+    {"mprotect", OracleCall::mprotect}, {"madvise", OracleCall::madvise},
+    {"mremap", OracleCall::mremap},     {"mlock", OracleCall::mlock},
+    {"mlock2", OracleCall::mlock2},     {"munlock", OracleCall::munlock},
+    {"mlockall", OracleCall::mlockall}, {"munlockall", OracleCall::munlockall},
+    {"mseal", OracleCall::mseal},       {"setname", OracleCall::setname},
+    {"brk", OracleCall::brk},           {"mincore", OracleCall::mincore},
+    {"read", OracleCall::read},         {"write", OracleCall::write},
+    {"fork", OracleCall::fork}};
+
+constexpr Word<OracleSignal> kSignals[] = {{"ok", OracleSignal::none},
+                                           {"SIGSEGV/MAPERR", OracleSignal::segv_maperr},
+                                           {"SIGSEGV/ACCERR", OracleSignal::segv_accerr},
+                                           {"SIGBUS/ADRERR", OracleSignal::bus_adrerr}};
+
+constexpr Word<int> kErrors[] = {
+    {"EPERM", EPERM},   {"ENOENT", ENOENT},       {"EINTR", EINTR},          {"EIO", EIO},
+    {"EBADF", EBADF},   {"EAGAIN", EAGAIN},       {"ENOMEM", ENOMEM},        {"EACCES", EACCES},
+    {"EFAULT", EFAULT}, {"EBUSY", EBUSY},         {"EEXIST", EEXIST},        {"ENODEV", ENODEV},
+    {"EINVAL", EINVAL}, {"EOVERFLOW", EOVERFLOW}, {"EOPNOTSUPP", EOPNOTSUPP}};
+
+constexpr Word<uint32_t> kMapFlags[] = {
+    {"priv", 2},          {"shared", 1},      {"validate", 3},         {"droppable", 8},
+    {"anon", 0x20},       {"fixed", 0x10},    {"noreplace", 0x100000}, {"noreserve", 0x4000},
+    {"populate", 0x8000}, {"locked", 0x2000}, {"stack", 0x20000},      {"growsdown", 0x100},
+    {"nonblock", 0x10000}};
+constexpr Word<uint32_t> kRemapFlags[] = {
+    {"maymove", 1}, {"fixed", 2}, {"dontunmap", 4}, {"bad8", 8}};
+constexpr Word<uint32_t> kLockFlags[] = {{"onfault", 1}, {"bad2", 2}};
+constexpr Word<uint32_t> kLockAllFlags[] = {{"current", 1}, {"future", 2}, {"onfault", 4}};
+
+constexpr Word<int32_t> kAdvice[] = {
+    {"normal", 0},           {"random", 1},          {"sequential", 2},
+    {"willneed", 3},         {"dontneed", 4},        {"free", 8},
+    {"remove", 9},           {"dontfork", 10},       {"dofork", 11},
+    {"mergeable", 12},       {"unmergeable", 13},    {"hugepage", 14},
+    {"nohugepage", 15},      {"dontdump", 16},       {"dodump", 17},
+    {"wipeonfork", 18},      {"keeponfork", 19},     {"cold", 20},
+    {"pageout", 21},         {"populate_read", 22},  {"populate_write", 23},
+    {"dontneed_locked", 24}, {"collapse", 25},       {"hwpoison", 100},
+    {"soft_offline", 101},   {"guard_install", 102}, {"guard_remove", 103},
+    {"bad999", 999}};
+
+// In smaps' order.
+constexpr Word<VmaFlag> kVmaFlags[] = {
+    {"rd", VmaFlag::read},       {"wr", VmaFlag::write},       {"ex", VmaFlag::exec},
+    {"sh", VmaFlag::shared},     {"mr", VmaFlag::may_read},    {"mw", VmaFlag::may_write},
+    {"me", VmaFlag::may_exec},   {"ms", VmaFlag::may_share},   {"gd", VmaFlag::growsdown},
+    {"pf", VmaFlag::pfnmap},     {"lo", VmaFlag::locked},      {"lf", VmaFlag::lock_on_fault},
+    {"io", VmaFlag::io},         {"sr", VmaFlag::sequential},  {"rr", VmaFlag::random},
+    {"dc", VmaFlag::dont_copy},  {"de", VmaFlag::dont_expand}, {"gu", VmaFlag::maybe_guard},
+    {"ac", VmaFlag::account},    {"nr", VmaFlag::noreserve},   {"wf", VmaFlag::wipe_on_fork},
+    {"dd", VmaFlag::dont_dump},  {"mm", VmaFlag::mixedmap},    {"dp", VmaFlag::droppable},
+    {"hg", VmaFlag::hugepage},   {"nh", VmaFlag::nohugepage},  {"mg", VmaFlag::mergeable},
+    {"um", VmaFlag::user_fault}, {"sl", VmaFlag::sealed}};
+
+// Two letters of a name -> flag, without a search.
+constexpr auto kFlagOfLetters = [] {
+  std::array<uint32_t, 26 * 26> table{};
+  for (const Word<VmaFlag>& w : kVmaFlags) {
+    table[static_cast<size_t>((w.name[0] - 'a') * 26 + (w.name[1] - 'a'))] =
+        static_cast<uint32_t>(w.value);
+  }
+  return table;
+}();
+
+}  // namespace
+
+std::optional<OracleCall> oracle_call(std::string_view word) noexcept {
+  return find_word(kCalls, word);
+}
+std::string_view oracle_call_name(OracleCall call) noexcept { return name_of(kCalls, call); }
+std::optional<OracleSignal> oracle_signal(std::string_view word) noexcept {
+  return find_word(kSignals, word);
+}
+std::string_view oracle_signal_name(OracleSignal s) noexcept { return name_of(kSignals, s); }
+int oracle_errno(std::string_view name) noexcept { return find_word(kErrors, name).value_or(0); }
+
+std::string errno_text(int error) {
+  const std::string_view name = name_of(kErrors, error);
+  return name.empty() ? std::to_string(error) : std::string(name);
+}
+
+std::optional<uint8_t> oracle_opening(std::string_view word) noexcept {
+  constexpr Word<uint8_t> kOpenings[] = {{"-", 0}, {"A", 1}, {"B", 2}, {"Aro", 3}, {"A2", 4}};
+  return find_word(kOpenings, word);
+}
+
+bool oracle_prot(std::string_view word, uint32_t& bits) noexcept {
+  const size_t plus = word.find('+');
+  for (const char c : word.substr(0, plus)) {
+    switch (c) {
+      case 'r': bits |= 1; break;
+      case 'w': bits |= 2; break;
+      case 'x': bits |= 4; break;
+      case '-': break;
+      default: return false;
+    }
+  }
+  if (plus == std::string_view::npos) return true;
+  return add_bits(kLockFlags, word.substr(plus + 1), bits);  // only the form 0xHEX can match
+}
+
+bool oracle_map_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kMapFlags, list, bits);
+}
+bool oracle_remap_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kRemapFlags, list, bits);
+}
+bool oracle_lock_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kLockFlags, list, bits);
+}
+bool oracle_lock_all_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kLockAllFlags, list, bits);
+}
+bool oracle_advice(std::string_view word, int32_t& advice) noexcept {
+  const std::optional<int32_t> found = find_word(kAdvice, word);
+  advice = found.value_or(0);
+  return found.has_value();
+}
+
+std::optional<VmaFlags> oracle_vma_flags(std::string_view list) noexcept {
+  uint32_t bits = 0;
+  for (size_t i = 0; i < list.size(); i += 3) {
+    if (i + 2 > list.size() || (i + 2 < list.size() && list[i + 2] != '.')) return std::nullopt;
+    const char a = list[i];
+    const char b = list[i + 1];
+    if (a < 'a' || a > 'z' || b < 'a' || b > 'z') return std::nullopt;
+    const uint32_t flag = kFlagOfLetters[static_cast<size_t>((a - 'a') * 26 + (b - 'a'))];
+    if (flag == 0) return std::nullopt;
+    bits |= flag;
+  }
+  return VmaFlags::from_bits(bits);
+}
+
+std::string oracle_flag_text(VmaFlags flags) {
+  std::string text;
+  for (const Word<VmaFlag>& w : kVmaFlags) {
+    if (!flags.has(w.value)) continue;
+    if (!text.empty()) text += '.';
+    text += w.name;
+  }
+  return text;
+}
+
+std::string oracle_perms(VmaFlags f) {
+  return {f.has(VmaFlag::read) ? 'r' : '-', f.has(VmaFlag::write) ? 'w' : '-',
+          f.has(VmaFlag::exec) ? 'x' : '-', f.has(VmaFlag::may_share) ? 's' : 'p'};
+}
+
+}  // namespace pervma::trace
