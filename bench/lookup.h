@@ -1,5 +1,5 @@
-// lookup.h: what it costs to find the VMA of an address, lock it for read, and unlock it, beside what
-// cannot be avoided: a pair of atomic operations.
+// lookup.h: what it costs to find the VMA of an address, lock it for read, and unlock it, beside
+// what cannot be avoided: a pair of atomic operations.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ struct LookupOptions {
   uint32_t repeats = 20;   // subjects take turns
 };
 
-// Rows: limit:pair, limit:rcu, limit:walk, then each design that locks VMAs. One thread, addresses in
-// random order.
+// Rows: limit:pair, limit:rcu, limit:walk, then each design that locks VMAs. One thread, addresses
+// in random order.
 Result<std::vector<BenchRow>> bench_lookup(const LookupOptions&);
 
 }  // namespace pervma::bench

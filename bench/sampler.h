@@ -34,7 +34,8 @@ class Sampler {
     repeat_ns_.push_back(ns(last - begin) / static_cast<double>(batches * ops));
   }
 
-  // Fills in the figures: the median of the repeats' means as the rate, batches for the percentiles.
+  // Fills in the figures: the median of the repeats' means as the rate, batches for the
+  // percentiles.
   void fill(BenchRow& row) {
     std::ranges::sort(batch_ns_);
     std::ranges::sort(repeat_ns_);

@@ -23,10 +23,11 @@ void print_rows(const std::vector<BenchRow>& rows) {
              "subject", "ranges", "threads", "ops/s", "ns p50", "p99", "p99.9", "max", "repeats",
              "spread %");
   for (const BenchRow& r : rows) {
-    fmt::print("{:>9} {:>12} {:>9} {:>8} {:>12.0f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8} "
-               "{:>8.1f}\n",
-               r.scenario, r.subject, r.ranges, r.threads, r.ops_per_s, r.ns_p50, r.ns_p99,
-               r.ns_p999, r.ns_max, r.repeats, r.spread_pct);
+    fmt::print(
+        "{:>9} {:>12} {:>9} {:>8} {:>12.0f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8} "
+        "{:>8.1f}\n",
+        r.scenario, r.subject, r.ranges, r.threads, r.ops_per_s, r.ns_p50, r.ns_p99, r.ns_p999,
+        r.ns_max, r.repeats, r.spread_pct);
   }
 }
 
@@ -56,9 +57,10 @@ int run_lookup(const Options& options) {
     const double pair = rows->front().ns_p50;
     for (const BenchRow& r : *rows) {
       if (r.subject.starts_with("limit:")) continue;
-      fmt::print("{}: find, lock and unlock a VMA among {}: {:.1f} ns, {:.2f}x the pair of atomic "
-                 "operations ({:.1f} ns) it cannot do without\n",
-                 r.subject, r.ranges, r.ns_p50, r.ns_p50 / pair, pair);
+      fmt::print(
+          "{}: find, lock and unlock a VMA among {}: {:.1f} ns, {:.2f}x the pair of atomic "
+          "operations ({:.1f} ns) it cannot do without\n",
+          r.subject, r.ranges, r.ns_p50, r.ns_p50 / pair, pair);
     }
   }
   return options.json.empty() ? kFine : write_json(to_json(*rows), options.json);
@@ -70,7 +72,8 @@ void add_bench_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* cmd = app.add_subcommand("bench", "Measure, beside what the machine itself costs");
   cmd->require_subcommand(1);
-  CLI::App* lookup = cmd->add_subcommand("lookup", "Find the VMA of an address, lock it, unlock it");
+  CLI::App* lookup =
+      cmd->add_subcommand("lookup", "Find the VMA of an address, lock it, unlock it");
   lookup->add_option("--ranges", options->lookup.ranges, "VMAs of one page, with gaps")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();

@@ -1,4 +1,5 @@
-// commands.h: the subcommands of `pervma`. Each adds itself to the parser; run() gives the exit status.
+// commands.h: the subcommands of `pervma`. Each adds itself to the parser; run() gives the exit
+// status.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -36,9 +36,9 @@ std::vector<SpaceMap> maps_of(const trace::Stage& stage, size_t spaces) {
 }
 
 std::string perms_of(const VmaInfo& v) {
-  return fmt::format("{}{}{}{}", v.flags.has(VmaFlag::read) ? 'r' : '-',
-                     v.flags.has(VmaFlag::write) ? 'w' : '-', v.flags.has(VmaFlag::exec) ? 'x' : '-',
-                     v.flags.has(VmaFlag::may_share) ? 's' : 'p');
+  return fmt::format(
+      "{}{}{}{}", v.flags.has(VmaFlag::read) ? 'r' : '-', v.flags.has(VmaFlag::write) ? 'w' : '-',
+      v.flags.has(VmaFlag::exec) ? 'x' : '-', v.flags.has(VmaFlag::may_share) ? 's' : 'p');
 }
 
 nlohmann::json to_json(const std::vector<SpaceMap>& maps) {

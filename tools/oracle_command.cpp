@@ -91,10 +91,8 @@ int finish(const Options& options, const Totals& totals) {
   return totals.mismatches == 0 ? kFine : kDifferences;
 }
 
-int run_recorded(const Options& options,
-                 std::vector<std::pair<Design, OracleRunner>>& runners) {
-  trace::TraceResult<std::vector<std::string>> files =
-      trace::find_oracle_recordings(options.paths);
+int run_recorded(const Options& options, std::vector<std::pair<Design, OracleRunner>>& runners) {
+  trace::TraceResult<std::vector<std::string>> files = trace::find_oracle_recordings(options.paths);
   if (!files) return bad_input(files.error().to_string());
   // All are read before any is run: a file that is not whole is never counted as agreement.
   std::vector<OracleRecording> recordings;
@@ -136,18 +134,18 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
   std::atomic<uint64_t> done{0};
   const ProgressBar bar("live", done, last - first + 1);
   for (uint64_t seed = first; seed <= last; ++seed) {
-    Result<trace::LiveRecording> live =
-        trace::record_live({.seed = seed, .ops = options.ops});
+    Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
     if (!live) {
-      return bad_input(live.error() == Error::perm
-                           ? "oracle --live: this kernel does not let a process arrange its "
-                             "address space for the comparison"
-                           : fmt::format("oracle --live: seed {}: the recording process failed",
-                                         seed));
+      return bad_input(
+          live.error() == Error::perm
+              ? "oracle --live: this kernel does not let a process arrange its "
+                "address space for the comparison"
+              : fmt::format("oracle --live: seed {}: the recording process failed", seed));
     }
     left_out.insert(live->left_out.begin(), live->left_out.end());
     const std::string name = fmt::format("live seed {}", seed);
-    trace::TraceResult<OracleRecording> r = trace::parse_oracle_recording(name, std::move(live->text));
+    trace::TraceResult<OracleRecording> r =
+        trace::parse_oracle_recording(name, std::move(live->text));
     if (!r) return bad_input(r.error().to_string());
     if (!run_one(*r, name, runners, options, totals)) break;
     done.fetch_add(1, std::memory_order_relaxed);
@@ -189,7 +187,8 @@ void add_oracle_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   cmd->add_flag("--stop-at-first", options->stop_at_first, "Stop at the first difference");
-  cmd->add_option("--json", options->json, "Write the differences to this file; - is standard output");
+  cmd->add_option("--json", options->json,
+                  "Write the differences to this file; - is standard output");
   cmd->footer(
       "A recording ends at its first difference: what follows would differ for that alone.\n"
       "Exit status: 0 no difference, 1 differences, 2 bad input.\n"

@@ -17,7 +17,8 @@ class Percentiles {
   }
   uint32_t at(double fraction) const {
     if (values_.empty()) return 0;
-    const auto rank = static_cast<size_t>(std::ceil(fraction * static_cast<double>(values_.size())));
+    const auto rank =
+        static_cast<size_t>(std::ceil(fraction * static_cast<double>(values_.size())));
     return values_[std::min(values_.size() - 1, rank == 0 ? 0 : rank - 1)];
   }
   uint32_t max() const { return values_.empty() ? 0 : values_.back(); }

@@ -89,11 +89,10 @@ Figures figures_of(const Row& row) {
       .fault_max = fault.max(),
       .change_p50 = change.at(0.5),
       .change_p99 = change.at(0.99),
-      .fallback_pct = attempts == 0 ? 0
-                                    : 100.0 *
-                                          static_cast<double>(row.counters.retry +
-                                                              row.counters.abort) /
-                                          static_cast<double>(attempts),
+      .fallback_pct = attempts == 0
+                          ? 0
+                          : 100.0 * static_cast<double>(row.counters.retry + row.counters.abort) /
+                                static_cast<double>(attempts),
       .lock_read = per_repeat(row.lock.read),
       .lock_write = per_repeat(row.lock.write),
       .lock_wait_ns = per_repeat(row.lock.wait_ns),
@@ -105,10 +104,9 @@ std::string us(uint64_t ns) { return fmt::format("{:.1f}", static_cast<double>(n
 void print_table(const Prepared& p, const std::vector<Row>& rows) {
   const auto& rec = p.recording;
   fmt::print("\n{}: {} threads, {} spaces, {} user faults, {} kernel faults\n", rec.name,
-             p.script.thread_count, p.script.spaces.size() - 1, rec.user_faults,
-             rec.kernel_faults);
-  fmt::print("{:>10} {:>7} {:>7} {:>10} {:>9}  {:>31}  {:>15}  {:>8}  {:>8} {:>8} {:>9}\n", "",
-             "", "", "", "", "fault us", "map change us", "fell", "mmap lock taken", "", "waited");
+             p.script.thread_count, p.script.spaces.size() - 1, rec.user_faults, rec.kernel_faults);
+  fmt::print("{:>10} {:>7} {:>7} {:>10} {:>9}  {:>31}  {:>15}  {:>8}  {:>8} {:>8} {:>9}\n", "", "",
+             "", "", "", "fault us", "map change us", "fell", "mmap lock taken", "", "waited");
   fmt::print(
       "{:>10} {:>7} {:>7} {:>10} {:>9}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7}  {:>8}  {:>8} {:>8} "
       "{:>9}\n",
@@ -150,8 +148,10 @@ void print_reading(const Prepared& p, const std::vector<Row>& rows) {
   const Figures b = figures_of(*base);
   const Figures r = figures_of(*best);
   fmt::print(
-      "{}: {}; with per-VMA locks {:.2f} % of the faults fell back, and the mmap lock was taken for "
-      "read {} times instead of {} (Linux: {}); fault p99 {} instead of {} us, waited {} instead of "
+      "{}: {}; with per-VMA locks {:.2f} % of the faults fell back, and the mmap lock was taken "
+      "for "
+      "read {} times instead of {} (Linux: {}); fault p99 {} instead of {} us, waited {} instead "
+      "of "
       "{} us.\n",
       p.recording.name, agreement, r.fallback_pct, r.lock_read, b.lock_read,
       p.recording.recorded_mmap_lock.read, us(r.fault_p99), us(b.fault_p99), us(r.lock_wait_ns),
@@ -160,23 +160,23 @@ void print_reading(const Prepared& p, const std::vector<Row>& rows) {
 
 nlohmann::json to_json(const Prepared& p, const Row& row) {
   const Figures f = figures_of(row);
-  return {{"trace", p.recording.name},
-          {"design", design_name(row.design)},
-          {"workers", row.workers},
-          {"repeats", row.repeats},
-          {"events", row.events},
-          {"mismatches", row.mismatches},
-          {"faults", row.faults},
-          {"faults_per_s", f.faults_per_s},
-          {"fault_ns",
-           {{"p50", f.fault_p50}, {"p99", f.fault_p99}, {"p999", f.fault_p999}, {"max", f.fault_max}}},
-          {"change_ns", {{"p50", f.change_p50}, {"p99", f.change_p99}}},
-          {"fallback_pct", f.fallback_pct},
-          {"mmap_lock",
-           {{"read", f.lock_read}, {"write", f.lock_write}, {"wait_ns", f.lock_wait_ns}}},
-          {"recorded_mmap_lock",
-           {{"read", p.recording.recorded_mmap_lock.read},
-            {"write", p.recording.recorded_mmap_lock.write}}}};
+  return {
+      {"trace", p.recording.name},
+      {"design", design_name(row.design)},
+      {"workers", row.workers},
+      {"repeats", row.repeats},
+      {"events", row.events},
+      {"mismatches", row.mismatches},
+      {"faults", row.faults},
+      {"faults_per_s", f.faults_per_s},
+      {"fault_ns",
+       {{"p50", f.fault_p50}, {"p99", f.fault_p99}, {"p999", f.fault_p999}, {"max", f.fault_max}}},
+      {"change_ns", {{"p50", f.change_p50}, {"p99", f.change_p99}}},
+      {"fallback_pct", f.fallback_pct},
+      {"mmap_lock", {{"read", f.lock_read}, {"write", f.lock_write}, {"wait_ns", f.lock_wait_ns}}},
+      {"recorded_mmap_lock",
+       {{"read", p.recording.recorded_mmap_lock.read},
+        {"write", p.recording.recorded_mmap_lock.write}}}};
 }
 
 void print_differences(const Prepared& p, const std::vector<Row>& rows, uint32_t most) {
@@ -263,20 +263,24 @@ void add_replay_command(CLI::App& app, Action& action) {
   cmd->add_option("TRACE", options->traces,
                   "Recordings: text of perf script or strace -f -ttt; plain, .xz, .zst or .gz")
       ->required();
-  cmd->add_option("--design", options->designs, "Designs, separated by commas, or all: " + design_names())
+  cmd->add_option("--design", options->designs,
+                  "Designs, separated by commas, or all: " + design_names())
       ->capture_default_str();
   cmd->add_option("--workers", options->workers,
                   "Threads that play the recording's threads; a list makes a row for each")
       ->delimiter(',')
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  cmd->add_option("--repeat", options->repeat, "Repeats, designs taking turns; latencies are pooled")
+  cmd->add_option("--repeat", options->repeat,
+                  "Repeats, designs taking turns; latencies are pooled")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  cmd->add_option("--show", options->show, "Differences to show of each row")->capture_default_str();
+  cmd->add_option("--show", options->show, "Differences to show of each row")
+      ->capture_default_str();
   cmd->add_option("--json", options->json, "Write the rows to this file; - is standard output");
   cmd->footer(
-      "Counts are per repeat; latencies include waiting for locks, not the time between operations.\n"
+      "Counts are per repeat; latencies include waiting for locks, not the time between "
+      "operations.\n"
       "Exit status: 0 no difference, 1 differences, 2 bad input.\n"
       "Examples:\n"
       "  pervma replay traces/jvm-threads.txt.xz --design all --workers 2 --json out.json\n"

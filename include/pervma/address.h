@@ -1,6 +1,6 @@
-// address.h: the units of an address space. An Address is a byte address in the managed space (never
-// a pointer of this process); a PageCount counts 4 KiB pages; a Range is half-open. Only meaningful
-// arithmetic compiles; everything here is a value and safe from any thread.
+// address.h: the units of an address space. An Address is a byte address in the managed space
+// (never a pointer of this process); a PageCount counts 4 KiB pages; a Range is half-open. Only
+// meaningful arithmetic compiles; everything here is a value and safe from any thread.
 #pragma once
 
 #include <bit>

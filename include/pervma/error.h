@@ -1,5 +1,5 @@
-// error.h: how pervma reports failure. Every fallible call returns a Result; an Error has the number
-// that Linux's system call of the same name would put into errno. Nothing in pervma throws.
+// error.h: how pervma reports failure. Every fallible call returns a Result; an Error has the
+// number that Linux's system call of the same name would put into errno. Nothing in pervma throws.
 #pragma once
 
 #include <cerrno>
@@ -9,17 +9,17 @@
 namespace pervma {
 
 enum class Error : int {
-  perm = EPERM,            // sealed, or not permitted to lock memory
+  perm = EPERM,  // sealed, or not permitted to lock memory
   noent = ENOENT,
-  intr = EINTR,            // a stop was requested while waiting for a lock
-  io = EIO,                // a backing object could not read or write a page
+  intr = EINTR,  // a stop was requested while waiting for a lock
+  io = EIO,      // a backing object could not read or write a page
   badf = EBADF,
-  again = EAGAIN,          // a memory-lock limit, or a failed split in an advice
-  nomem = ENOMEM,          // no memory, no room in the space, too many VMAs, or a hole
-  acces = EACCES,          // more rights than the mapping may ever have
-  fault = EFAULT,          // an address that is not mapped (mremap, copies)
+  again = EAGAIN,  // a memory-lock limit, or a failed split in an advice
+  nomem = ENOMEM,  // no memory, no room in the space, too many VMAs, or a hole
+  acces = EACCES,  // more rights than the mapping may ever have
+  fault = EFAULT,  // an address that is not mapped (mremap, copies)
   busy = EBUSY,
-  exist = EEXIST,          // MapFlags::fixed_noreplace over a mapping
+  exist = EEXIST,  // MapFlags::fixed_noreplace over a mapping
   nodev = ENODEV,
   inval = EINVAL,          // a misaligned, empty or contradictory request
   overflow = EOVERFLOW,    // the page offset passes 2^64

@@ -26,9 +26,9 @@ struct FileIdentity {
 // served under the mmap lock instead.
 enum class VmaLockSafety : uint8_t {
   unaudited,  // nothing is promised: never
-  audited,    // read_page() takes no lock that is ever held while calling into the space: pages that
-              // are cached; others are read in without any lock of the space
-  memory,     // besides, read_page() never waits: always
+  audited,  // read_page() takes no lock that is ever held while calling into the space: pages that
+            // are cached; others are read in without any lock of the space
+  memory,   // besides, read_page() never waits: always
 };
 
 // An object with pages. Implemented by the embedder; every method may be called from any thread

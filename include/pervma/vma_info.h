@@ -45,7 +45,8 @@ enum class VmaFlag : uint32_t {
 class VmaFlags {
  public:
   constexpr VmaFlags() noexcept = default;
-  constexpr VmaFlags(VmaFlag f) noexcept : bits_(static_cast<uint32_t>(f)) {}  // NOLINT: a bit is a set
+  constexpr VmaFlags(VmaFlag f) noexcept
+      : bits_(static_cast<uint32_t>(f)) {}  // NOLINT: a bit is a set
   static constexpr VmaFlags from_bits(uint32_t bits) noexcept {
     VmaFlags f;
     f.bits_ = bits;
@@ -84,7 +85,7 @@ struct VmaInfo {
   uint32_t device_major = 0;
   uint32_t device_minor = 0;
   uint64_t inode = 0;
-  std::string name;          // file name, [heap], [stack], or the name of the mapping
+  std::string name;  // file name, [heap], [stack], or the name of the mapping
 };
 
 }  // namespace pervma

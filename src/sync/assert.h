@@ -42,10 +42,10 @@ uint64_t assert_value(const T& v) noexcept {
   ((cond) ? void(0) : ::pervma::detail::assert_fail(__FILE__, __LINE__, #cond))
 
 // PERVMA_ASSERT_OP(a, <=, b)
-#define PERVMA_ASSERT_OP(a, op, b)                                                               \
-  ((a)op(b) ? void(0)                                                                            \
-            : ::pervma::detail::assert_fail_values(__FILE__, __LINE__, #a " " #op " " #b,        \
-                                                   ::pervma::detail::assert_value(a),            \
+#define PERVMA_ASSERT_OP(a, op, b)                                                        \
+  ((a)op(b) ? void(0)                                                                     \
+            : ::pervma::detail::assert_fail_values(__FILE__, __LINE__, #a " " #op " " #b, \
+                                                   ::pervma::detail::assert_value(a),     \
                                                    ::pervma::detail::assert_value(b)))
 
 #define PERVMA_DASSERT(cond) (!::pervma::kDebugChecks || (cond) ? void(0) : PERVMA_ASSERT(cond))

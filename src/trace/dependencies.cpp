@@ -19,9 +19,10 @@ struct Piece {
 // What of one space later operations may depend on.
 struct SpaceOrder {
   OpIndex last_change = kNoOp;
-  IntervalMap<OpIndex> changed_by;     // the last change of each address
-  IntervalMap<OpIndex> structured_by;  // the last change or making of an anon_vma, adjacent VMAs included
-  IntervalMap<OpIndex> anon_since;     // what gave the VMA there its anon_vma
+  IntervalMap<OpIndex> changed_by;  // the last change of each address
+  IntervalMap<OpIndex>
+      structured_by;  // the last change or making of an anon_vma, adjacent VMAs included
+  IntervalMap<OpIndex> anon_since;  // what gave the VMA there its anon_vma
   // Operations on pages since they were last changed: by page, the latest of each thread.
   std::map<uint64_t, std::vector<std::pair<ThreadIndex, OpIndex>>> touched;
   std::vector<std::pair<Range, OpIndex>> range_readers;
@@ -30,7 +31,9 @@ struct SpaceOrder {
 class Finder {
  public:
   Finder(const Script& script, const Recording& recording)
-      : script_(script), rec_(recording), orders_(script.spaces.size()),
+      : script_(script),
+        rec_(recording),
+        orders_(script.spaces.size()),
         ops_of_thread_(recording.threads.size()) {}
 
   Result<Dependencies> find(const Visit& visit);

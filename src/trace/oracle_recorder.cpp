@@ -46,16 +46,14 @@ struct Name {
 };
 
 constexpr Name kCoreAdvice[] = {
-    {"normal", 0},      {"random", 1},     {"sequential", 2},  {"willneed", 3}, {"dontneed", 4},
-    {"dontneed", 4},    {"free", 8},       {"dontfork", 10},   {"dofork", 11},  {"mergeable", 12},
-    {"unmergeable", 13}, {"hugepage", 14}, {"nohugepage", 15}, {"dontdump", 16}, {"dodump", 17},
-    {"wipeonfork", 18}, {"keeponfork", 19}, {"cold", 20},      {"pageout", 21}, {"bad999", 999}};
-constexpr Name kExtAdvice[] = {{"remove", 9},
-                               {"populate_read", 22},
-                               {"populate_write", 23},
-                               {"dontneed_locked", 24},
-                               {"guard_install", 102},
-                               {"guard_remove", 103}};
+    {"normal", 0},      {"random", 1},     {"sequential", 2},   {"willneed", 3},
+    {"dontneed", 4},    {"dontneed", 4},   {"free", 8},         {"dontfork", 10},
+    {"dofork", 11},     {"mergeable", 12}, {"unmergeable", 13}, {"hugepage", 14},
+    {"nohugepage", 15}, {"dontdump", 16},  {"dodump", 17},      {"wipeonfork", 18},
+    {"keeponfork", 19}, {"cold", 20},      {"pageout", 21},     {"bad999", 999}};
+constexpr Name kExtAdvice[] = {{"remove", 9},          {"populate_read", 22},
+                               {"populate_write", 23}, {"dontneed_locked", 24},
+                               {"guard_install", 102}, {"guard_remove", 103}};
 
 const char* error_text(int e) noexcept { return error_name(static_cast<Error>(e)).data(); }
 
@@ -184,8 +182,8 @@ uint64_t Sequence::inside(uint64_t start, uint64_t bytes) noexcept {
 void Sequence::pick_range() noexcept {
   if (vma_count() != 0 && random_.chance(30)) {
     const auto i = static_cast<uint32_t>(random_.below(vma_count()));
-    const auto last = static_cast<uint32_t>(
-        random_.chance(70) ? i : i + random_.below(vma_count() - i));
+    const auto last =
+        static_cast<uint32_t>(random_.chance(70) ? i : i + random_.below(vma_count() - i));
     start_ = vma_start(i);
     bytes_ = vma_end(last) - start_;
     return;
@@ -507,11 +505,11 @@ void Sequence::run(uint32_t dump_every) noexcept {
   Random random(options.seed ^ 0x5eed);
   utsname name{};
   uname(&name);
-  const Setup setup{.out_fd = out,
-                    .brk_page = random.chance(45)
-                                    ? static_cast<int64_t>(16 + random.below(kWindowPages - 64))
-                                    : -1,
-                    .memlock = random.chance(15) ? static_cast<int64_t>(8 + random.below(150)) : -1};
+  const Setup setup{
+      .out_fd = out,
+      .brk_page =
+          random.chance(45) ? static_cast<int64_t>(16 + random.below(kWindowPages - 64)) : -1,
+      .memlock = random.chance(15) ? static_cast<int64_t>(8 + random.below(150)) : -1};
   const Made made = make(setup);
   if (!made.ok) _exit(2);
   constexpr uint32_t kDumpEvery = 50;
@@ -536,8 +534,7 @@ void Sequence::run(uint32_t dump_every) noexcept {
 Result<LiveRecording> record_live(const LiveOptions& options) {
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) return std::unexpected(Error::io);
-  const OracleProfile profile =
-      options.seed % 3 == 0 ? OracleProfile::ext : OracleProfile::core;
+  const OracleProfile profile = options.seed % 3 == 0 ? OracleProfile::ext : OracleProfile::core;
   std::fflush(nullptr);  // Or the child would have a copy of what is buffered.
   const pid_t pid = fork();
   if (pid < 0) {

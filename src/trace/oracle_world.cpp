@@ -275,8 +275,10 @@ bool move_brk(int64_t page) noexcept {
     return prctl(PR_SET_MM, what, value, 0, 0) == 0;
   };
   // The kernel wants the break above the data segment, wherever it believes that to be.
-  if (!set(PR_SET_MM_START_DATA, kLowest) || !set(PR_SET_MM_END_DATA, kLowest + kPage)) return false;
-  // The break must not lie below its start at any moment: which order works depends on where it was.
+  if (!set(PR_SET_MM_START_DATA, kLowest) || !set(PR_SET_MM_END_DATA, kLowest + kPage))
+    return false;
+  // The break must not lie below its start at any moment: which order works depends on where it
+  // was.
   const bool down = set(PR_SET_MM_START_BRK, at);
   if (!set(PR_SET_MM_BRK, at)) return false;
   return down || set(PR_SET_MM_START_BRK, at);

@@ -1,6 +1,6 @@
-// oracle_world.h: the inside of the recording child: the window, the files, the map as the kernel shows
-// it, and text output. Nothing here allocates: once the world is made, the heap and the C library can
-// get no more memory, or they would take it from the window.
+// oracle_world.h: the inside of the recording child: the window, the files, the map as the kernel
+// shows it, and text output. Nothing here allocates: once the world is made, the heap and the C
+// library can get no more memory, or they would take it from the window.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +18,9 @@ inline constexpr uint64_t kSizeB = 20 * kPage + 291;
 enum File : int { kFileA, kFileB, kFileAReadOnly, kFileA2, kFiles };
 
 struct Setup {
-  int out_fd;           // where the recording's text goes
-  int64_t brk_page;     // -1: brk is left alone
-  int64_t memlock;      // pages; -1: no limit
+  int out_fd;        // where the recording's text goes
+  int64_t brk_page;  // -1: brk is left alone
+  int64_t memlock;   // pages; -1: no limit
 };
 
 // What the child could not arrange; the recording says so in its header.

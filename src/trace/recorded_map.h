@@ -1,5 +1,5 @@
-// recorded_map.h: the protections that a recording itself establishes, address by address: what says
-// whether a recorded fault had to be served. A plain interval map, independent of the engine.
+// recorded_map.h: the protections that a recording itself establishes, address by address: what
+// says whether a recorded fault had to be served. A plain interval map, independent of the engine.
 #pragma once
 
 #include <utility>

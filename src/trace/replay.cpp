@@ -36,9 +36,14 @@ bool is_change(const Op& op) noexcept {
 
 class Run {
  public:
-  Run(const Script& script, Stage& stage, std::vector<WorkerPlan> plans, std::atomic<uint64_t>* count)
-      : script_(script), stage_(stage), plans_(std::move(plans)), progress_(plans_.size()),
-        results_(plans_.size()), count_(count) {}
+  Run(const Script& script, Stage& stage, std::vector<WorkerPlan> plans,
+      std::atomic<uint64_t>* count)
+      : script_(script),
+        stage_(stage),
+        plans_(std::move(plans)),
+        progress_(plans_.size()),
+        results_(plans_.size()),
+        count_(count) {}
 
   void work(uint32_t w) noexcept;
   void start() noexcept { go_.store(true, std::memory_order_release); }  // [W3] pairs with [W4]
@@ -88,8 +93,8 @@ void Run::work(uint32_t w) noexcept {
     const Op& op = script_.ops[plan.steps[i].op];
     const Clock::time_point before = Clock::now();
     stage_.play(op, result.log);
-    const auto ns = static_cast<uint32_t>(std::min<int64_t>(
-        std::chrono::nanoseconds(Clock::now() - before).count(), UINT32_MAX));
+    const auto ns = static_cast<uint32_t>(
+        std::min<int64_t>(std::chrono::nanoseconds(Clock::now() - before).count(), UINT32_MAX));
     if (op.kind == OpKind::user_fault) {
       result.fault_ns.push_back(ns);
     } else if (is_change(op)) {
@@ -150,8 +155,7 @@ Result<ReplayResult> replay(const Prepared& prepared, const ReplayOptions& optio
     run.start();
   }
   ReplayResult result;
-  result.elapsed_ns =
-      static_cast<uint64_t>(std::chrono::nanoseconds(Clock::now() - begin).count());
+  result.elapsed_ns = static_cast<uint64_t>(std::chrono::nanoseconds(Clock::now() - begin).count());
   PlayLog end_log;
   const Stage::Totals totals = (*stage)->finish(end_log);
   result.fault_counters = totals.faults;

@@ -1,5 +1,5 @@
-// replay.h: plays a recording on address spaces of one lock design with N workers, as concurrently as
-// its dependencies allow, and compares every result.
+// replay.h: plays a recording on address spaces of one lock design with N workers, as concurrently
+// as its dependencies allow, and compares every result.
 #pragma once
 
 #include <atomic>
@@ -33,11 +33,11 @@ struct ReplayResult {
   uint64_t events = 0;               // operations played
   uint64_t faults = 0;               // user faults among them
   uint64_t elapsed_ns = 0;
-  std::vector<uint32_t> fault_ns;    // one per user fault
-  std::vector<uint32_t> change_ns;   // one per call that changes the map
+  std::vector<uint32_t> fault_ns;   // one per user fault
+  std::vector<uint32_t> change_ns;  // one per call that changes the map
   FaultCounters fault_counters;
   LockCounters lock;
-  PageCount frames;                  // in use at the end
+  PageCount frames;  // in use at the end
 
   double fallback_pct() const noexcept;
 };

@@ -1,7 +1,8 @@
 // schedule.h: a script laid out for N workers: which plays what, and for whom it waits.
 //
-// A recorded thread stays with one worker; a worker plays its operations in the order of the script. So an
-// operation is done exactly when its worker has got beyond it, and one number per worker says how far it is.
+// A recorded thread stays with one worker; a worker plays its operations in the order of the
+// script. So an operation is done exactly when its worker has got beyond it, and one number per
+// worker says how far it is.
 #pragma once
 
 #include <cstdint>

@@ -13,14 +13,12 @@ namespace pervma::trace {
 Range Op::range() const noexcept {
   switch (kind) {
     case OpKind::user_fault:
-    case OpKind::kernel_fault:
-      return {address.page_down(), address.page_down() + kPageSize};
+    case OpKind::kernel_fault: return {address.page_down(), address.page_down() + kPageSize};
     case OpKind::new_space:
     case OpKind::fork:
     case OpKind::exit:
     case OpKind::lock_all:
-    case OpKind::unlock_all:
-      return {};
+    case OpKind::unlock_all: return {};
     default: {
       const uint64_t bytes = page_align_up(length).value_or(0);
       return {address.page_down(), address + bytes};
@@ -39,8 +37,8 @@ class ScriptMaker {
 
  private:
   struct ThreadState {
-    OpIndex last_op = kNoOp;          // its latest operation, by order_ key
-    OpIndex open_fault = kNoOp;       // its latest event is this fault
+    OpIndex last_op = kNoOp;     // its latest operation, by order_ key
+    OpIndex open_fault = kNoOp;  // its latest event is this fault
     EventIndex last_position = 0;
   };
   struct ProcessState {
@@ -105,8 +103,7 @@ uint32_t ScriptMaker::file_of(const Mmap2& m) {
   const auto key = std::make_tuple(m.dev_major, m.dev_minor, m.inode);
   auto [it, fresh] = files_.try_emplace(key, static_cast<uint32_t>(script_.files.size()));
   if (fresh) {
-    script_.files.push_back(
-        {m.dev_major, m.dev_minor, m.inode, std::string(rec_.text(m.name))});
+    script_.files.push_back({m.dev_major, m.dev_minor, m.inode, std::string(rec_.text(m.name))});
   }
   return it->second;
 }
@@ -162,8 +159,8 @@ void ScriptMaker::fault(EventIndex i, const Event& e, uint32_t code, Address add
       if (lock->mode == LockMode::write) position = j;
       continue;
     }
-    if (const auto* m = later.as<Mmap2>(); m != nullptr && later.call == e.call &&
-                                           position != i && m->range.contains(address)) {
+    if (const auto* m = later.as<Mmap2>();
+        m != nullptr && later.call == e.call && position != i && m->range.contains(address)) {
       op.writes_map = true;
       op.first_seen = static_cast<uint32_t>(script_.seen.size());
       op.seen_count = 1;
@@ -227,11 +224,8 @@ TraceResult<void> ScriptMaker::call_op(Op& op, const Event& e, const SyscallEnte
   op.result = out.result;
   op.writes_map = true;
   switch (in.call) {
-    case Syscall::mmap:
-      return map_op(op, e, in, out);
-    case Syscall::munmap:
-      op.kind = OpKind::unmap;
-      return {};
+    case Syscall::mmap: return map_op(op, e, in, out);
+    case Syscall::munmap: op.kind = OpKind::unmap; return {};
     case Syscall::mprotect:
     case Syscall::pkey_mprotect:
       op.kind = OpKind::protect;
@@ -277,16 +271,12 @@ TraceResult<void> ScriptMaker::call_op(Op& op, const Event& e, const SyscallEnte
       op.kind = OpKind::lock;
       op.arg = in.call == Syscall::mlock2 ? in.args[2] : 0;
       return {};
-    case Syscall::munlock:
-      op.kind = OpKind::unlock;
-      return {};
+    case Syscall::munlock: op.kind = OpKind::unlock; return {};
     case Syscall::mlockall:
       op.kind = OpKind::lock_all;
       op.arg = in.args[0];
       return {};
-    case Syscall::munlockall:
-      op.kind = OpKind::unlock_all;
-      return {};
+    case Syscall::munlockall: op.kind = OpKind::unlock_all; return {};
     default:
       op.kind = OpKind::seal;
       op.arg = in.args[2];
@@ -304,12 +294,8 @@ void ScriptMaker::apply_to_recorded(const Op& op) {
       map.map(r, {static_cast<Prot>(op.arg), (op.flags & abi::kMapGrowsDown) != 0});
       break;
     case OpKind::unmap:
-    case OpKind::exec_unmap:
-      map.unmap(r);
-      break;
-    case OpKind::protect:
-      map.protect(r, static_cast<Prot>(op.arg & 7));
-      break;
+    case OpKind::exec_unmap: map.unmap(r); break;
+    case OpKind::protect: map.protect(r, static_cast<Prot>(op.arg & 7)); break;
     case OpKind::remap: {
       const Range from{op.address, op.address + page_align_up(op.offset).value_or(0)};
       const auto to = Address{static_cast<uint64_t>(op.result)};
@@ -325,8 +311,7 @@ void ScriptMaker::apply_to_recorded(const Op& op) {
       }
       break;
     }
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -578,8 +563,9 @@ TraceResult<Script> ScriptMaker::make() {
                             ": the recording ends inside a line; replayed up to there");
   }
   if (skipped_unknown_ != 0) {
-    script_.notes.push_back(std::to_string(skipped_unknown_) +
-                            " calls on mappings that exec made were left out: strace does not record them");
+    script_.notes.push_back(
+        std::to_string(skipped_unknown_) +
+        " calls on mappings that exec made were left out: strace does not record them");
   }
   return std::move(script_);
 }

@@ -1,8 +1,10 @@
 // script.h: a recording as a list of operations on address spaces, in the order in which they took
-// effect, each with the result that the kernel gave. What is independent of lock designs and workers.
+// effect, each with the result that the kernel gave. What is independent of lock designs and
+// workers.
 //
-// An operation takes effect where its call first got the mmap lock for write; without that, where it was
-// entered. A fault takes effect where it is recorded, a stack's growth where it got the lock for write.
+// An operation takes effect where its call first got the mmap lock for write; without that, where
+// it was entered. A fault takes effect where it is recorded, a stack's growth where it got the lock
+// for write.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +30,7 @@ enum class OpKind : uint8_t {
   advise,
   remap,
   brk,
-  lock,        // mlock, mlock2
+  lock,  // mlock, mlock2
   unlock,
   lock_all,
   unlock_all,
@@ -37,8 +39,8 @@ enum class OpKind : uint8_t {
   exec_map,    // a mapping that exec made
   exec_unmap,  // what exec cut off a reservation
   exec_stack,
-  fork,        // `other` becomes a copy of `space`
-  exit,        // the last thread of the space ends
+  fork,  // `other` becomes a copy of `space`
+  exit,  // the last thread of the space ends
 };
 
 // How a recorded fault ended.
@@ -63,21 +65,21 @@ struct SeenMapping {
 struct Op {
   OpKind kind = OpKind::user_fault;
   FaultEnd fault_end = FaultEnd::resolved;
-  bool writes_map = false;       // changes VMAs: takes the mmap lock for write
-  uint32_t line = 0;             // where a difference is reported
+  bool writes_map = false;  // changes VMAs: takes the mmap lock for write
+  uint32_t line = 0;        // where a difference is reported
   ThreadIndex thread = 0;
   SpaceIndex space = 0;
-  SpaceIndex other = 0;          // fork: the child's
-  uint32_t file = 0;             // index into Script::files, 0: none
-  uint32_t first_seen = 0;       // records that the operation must produce: Script::seen[first..]
+  SpaceIndex other = 0;     // fork: the child's
+  uint32_t file = 0;        // index into Script::files, 0: none
+  uint32_t first_seen = 0;  // records that the operation must produce: Script::seen[first..]
   uint32_t seen_count = 0;
-  uint32_t error_code = 0;       // faults
-  Address address{};             // where it works (for map: the recorded result)
-  uint64_t length = 0;           // bytes, as the call gave it
-  uint64_t arg = 0;              // prot, advice, flags, new length: by kind
-  uint64_t flags = 0;            // map and remap: flags to use
-  uint64_t offset = 0;           // map: file offset; remap: old length; brk: the wanted break
-  int64_t result = 0;            // as the kernel returned it
+  uint32_t error_code = 0;  // faults
+  Address address{};        // where it works (for map: the recorded result)
+  uint64_t length = 0;      // bytes, as the call gave it
+  uint64_t arg = 0;         // prot, advice, flags, new length: by kind
+  uint64_t flags = 0;       // map and remap: flags to use
+  uint64_t offset = 0;      // map: file offset; remap: old length; brk: the wanted break
+  int64_t result = 0;       // as the kernel returned it
 
   // What the operation may change, for ordering; empty for whole-space operations.
   Range range() const noexcept;
@@ -98,12 +100,12 @@ struct ScriptSpace {
 };
 
 struct Script {
-  std::vector<Op> ops;             // in the order of effect
+  std::vector<Op> ops;  // in the order of effect
   std::vector<SeenMapping> seen;
-  std::vector<ScriptFile> files;   // [0] is unused
+  std::vector<ScriptFile> files;  // [0] is unused
   std::vector<ScriptSpace> spaces;
   std::vector<ThreadIndex> threads_in_order;  // threads that have operations
-  std::vector<std::string> notes;  // what could not be replayed, for the reader
+  std::vector<std::string> notes;             // what could not be replayed, for the reader
   uint32_t thread_count = 0;
   uint64_t user_faults = 0;
 };

@@ -134,10 +134,11 @@ Stage::~Stage() {
 
 void Stage::changed(const Change& change) noexcept {
   t_changes.push_back(change);
-  t_change_files.push_back(change.file != nullptr
-                               ? FileIdentity{change.file->device_major,
-                                              change.file->device_minor, change.file->inode, {}}
-                               : FileIdentity{});
+  t_change_files.push_back(change.file != nullptr ? FileIdentity{change.file->device_major,
+                                                                 change.file->device_minor,
+                                                                 change.file->inode,
+                                                                 {}}
+                                                  : FileIdentity{});
 }
 
 FaultOutcome Stage::fault(const Op& op) noexcept {
@@ -187,12 +188,11 @@ int64_t Stage::exec_stack(const Op& op, AddressSpace& space) noexcept {
   const Address top_page = made + op.length - kPageSize;
   (void)space.handle_fault(top_page, Access::write, FaultOrigin::kernel);
   if (made != op.address) {
-    const Result<Address> moved =
-        space.remap({.old_address = made,
-                     .old_length = op.length,
-                     .new_length = op.length,
-                     .flags = RemapFlags::maymove | RemapFlags::fixed,
-                     .new_address = op.address});
+    const Result<Address> moved = space.remap({.old_address = made,
+                                               .old_length = op.length,
+                                               .new_length = op.length,
+                                               .flags = RemapFlags::maymove | RemapFlags::fixed,
+                                               .new_address = op.address});
     if (!moved) return code(moved);
     t_changes.clear();  // The record shows it where it ends up; mremap reports nothing.
     t_change_files.clear();
@@ -209,32 +209,23 @@ int64_t Stage::call(const Op& op) noexcept {
   AddressSpace* const space = spaces_[op.space].get();
   if (space == nullptr) return -static_cast<int64_t>(Error::fault);
   switch (op.kind) {
-    case OpKind::map:
-      return map(op, *space);
+    case OpKind::map: return map(op, *space);
     case OpKind::unmap:
-    case OpKind::exec_unmap:
-      return code(space->unmap(op.address, op.length));
+    case OpKind::exec_unmap: return code(space->unmap(op.address, op.length));
     case OpKind::protect:
       return code(space->protect(op.address, op.length, static_cast<Prot>(op.arg)));
     case OpKind::advise:
-      return code(space->advise(op.address, op.length,
-                                static_cast<Advice>(static_cast<int32_t>(op.arg))));
-    case OpKind::remap:
-      return remap(op, *space);
-    case OpKind::brk:
-      return static_cast<int64_t>(space->brk(Address{op.offset}).value);
+      return code(
+          space->advise(op.address, op.length, static_cast<Advice>(static_cast<int32_t>(op.arg))));
+    case OpKind::remap: return remap(op, *space);
+    case OpKind::brk: return static_cast<int64_t>(space->brk(Address{op.offset}).value);
     case OpKind::lock:
       return code(space->lock(op.address, op.length, static_cast<LockFlags>(op.arg)));
-    case OpKind::unlock:
-      return code(space->unlock(op.address, op.length));
-    case OpKind::lock_all:
-      return code(space->lock_all(static_cast<LockAllFlags>(op.arg)));
-    case OpKind::unlock_all:
-      return code(space->unlock_all());
-    case OpKind::seal:
-      return code(space->seal(op.address, op.length));
-    case OpKind::exec_stack:
-      return exec_stack(op, *space);
+    case OpKind::unlock: return code(space->unlock(op.address, op.length));
+    case OpKind::lock_all: return code(space->lock_all(static_cast<LockAllFlags>(op.arg)));
+    case OpKind::unlock_all: return code(space->unlock_all());
+    case OpKind::seal: return code(space->seal(op.address, op.length));
+    case OpKind::exec_stack: return exec_stack(op, *space);
     case OpKind::exec_map: {
       const auto prot = static_cast<Prot>(op.arg);
       if (op.flags == 1) {
@@ -256,8 +247,7 @@ int64_t Stage::call(const Op& op) noexcept {
       }
       return code(space->map(request));
     }
-    default:
-      return -static_cast<int64_t>(Error::opnotsupp);
+    default: return -static_cast<int64_t>(Error::opnotsupp);
   }
 }
 
@@ -298,8 +288,7 @@ void Stage::end_space(SpaceIndex i, uint32_t line, PlayLog& log) noexcept {
 void Stage::compare_fault(const Op& op, FaultOutcome outcome, PlayLog& log) const {
   if (op.fault_end == FaultEnd::either) return;
   const bool resolved = outcome == FaultOutcome::resolved;
-  const bool refused =
-      outcome == FaultOutcome::access_error || outcome == FaultOutcome::map_error;
+  const bool refused = outcome == FaultOutcome::access_error || outcome == FaultOutcome::map_error;
   if (op.fault_end == FaultEnd::resolved ? resolved : refused) return;
   log.add(op.line, fmt::format("{} at {:#x}, error code {:#x}: recorded {}, pervma says {}",
                                op_name(op.kind), op.address.value, op.error_code,
@@ -313,16 +302,20 @@ void Stage::compare_seen(const Op& op, PlayLog& log) const {
     const SeenMapping& want = script_.seen[op.first_seen + i];
     const Change& got = t_changes[i];
     const FileIdentity& file = t_change_files[i];
-    SeenMapping have{got.range,         got.page_offset,   file.inode,
-                     file.device_major, file.device_minor, static_cast<Prot>(got.flags.bits() & 7),
+    SeenMapping have{got.range,
+                     got.page_offset,
+                     file.inode,
+                     file.device_major,
+                     file.device_minor,
+                     static_cast<Prot>(got.flags.bits() & 7),
                      got.flags.has(VmaFlag::may_share) ? Sharing::shared : Sharing::private_copy,
                      want.line};
     // An object of zero pages has a number of its own in every run.
-    const bool zero_object = want.device_major == 0 && want.inode != 0 && have.device_major == 0 &&
-                             have.inode != 0;
-    const bool same_object = zero_object || (want.inode == have.inode &&
-                                             want.device_major == have.device_major &&
-                                             want.device_minor == have.device_minor);
+    const bool zero_object =
+        want.device_major == 0 && want.inode != 0 && have.device_major == 0 && have.inode != 0;
+    const bool same_object =
+        zero_object || (want.inode == have.inode && want.device_major == have.device_major &&
+                        want.device_minor == have.device_minor);
     if (want.range == have.range && want.pgoff == have.pgoff && want.prot == have.prot &&
         want.sharing == have.sharing && same_object) {
       continue;
@@ -347,12 +340,9 @@ void Stage::play(const Op& op, PlayLog& log) noexcept {
       if (op.writes_map) compare_seen(op, log);
       return;
     }
-    case OpKind::new_space:
-      return new_space(op, log);
-    case OpKind::fork:
-      return fork(op, log);
-    case OpKind::exit:
-      return end_space(op.space, op.line, log);
+    case OpKind::new_space: return new_space(op, log);
+    case OpKind::fork: return fork(op, log);
+    case OpKind::exit: return end_space(op.space, op.line, log);
     default: {
       const int64_t result = call(op);
       if (result != op.result) {

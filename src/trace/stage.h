@@ -1,5 +1,5 @@
-// stage.h: where a script is played: the engine, its spaces, the files, and how one operation is done
-// and compared with its record. Thread-safe for operations of different threads once their
+// stage.h: where a script is played: the engine, its spaces, the files, and how one operation is
+// done and compared with its record. Thread-safe for operations of different threads once their
 // dependencies are met.
 #pragma once
 

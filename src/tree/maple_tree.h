@@ -92,9 +92,10 @@ class BasicMapleTree {
   void erase_reserved(uint64_t first, uint64_t last) noexcept {
     store_reserved(first, last, nullptr);
   }
-  // The same with a reservation of its own. False: out of memory, nothing changed.
+  // The same without a reservation, or as one of those it is for. False: out of memory, nothing
+  // changed.
   [[nodiscard]] bool store(uint64_t first, uint64_t last, void* entry) noexcept {
-    if (!reserve(1)) return false;
+    if (stock_.size() < nodes_needed(1) && !reserve(1)) return false;
     store_reserved(first, last, entry);
     return true;
   }

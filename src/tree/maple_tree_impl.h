@@ -82,10 +82,7 @@ bool BasicMapleTree<P>::duplicate_into(BasicMapleTree& empty) const noexcept {
   PERVMA_ASSERT(empty.empty());
   const Ref root(root_.load(std::memory_order_relaxed));
   if (root.is_null()) return true;
-  if (empty.stock_.size() < nodes_ &&
-      !empty.pool_.take(nodes_ - empty.stock_.size(), empty.stock_)) {
-    return false;
-  }
+  if (!empty.pool_.take(nodes_, empty.stock_)) return false;
   const Ref copy = MapleWriter<P>(empty, 0, 0, nullptr).copy_below(root);
   empty.height_ = height_;
   MapleProtocol<P>::publish(empty.root_, copy.word());

@@ -151,7 +151,8 @@ TEST(Command, bad_requests_get_one_line) {
   expect_refused(pervma("replay " + trace("cc1plus") + " --design nonsense"), "nonsense");
   expect_refused(pervma("replay " + trace("cc1plus") + " --design ''"), "--design");
   expect_refused(pervma("replay " + trace("cc1plus") + " --workers 0"), "--workers");
-  expect_refused(pervma("replay " + trace("cc1plus") + " --json /nonexistent/x.json"), "/nonexistent");
+  expect_refused(pervma("replay " + trace("cc1plus") + " --json /nonexistent/x.json"),
+                 "/nonexistent");
   expect_refused(pervma("replay"), "TRACE");
   expect_refused(pervma("frobnicate"), "frobnicate");
   expect_refused(pervma(""), "subcommand");

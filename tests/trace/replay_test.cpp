@@ -110,9 +110,7 @@ INSTANTIATE_TEST_SUITE_P(Traces, LongProjectReplay, ::testing::ValuesIn(kTraces)
 // Lines in the form of perf script; each gets its time.
 class Log {
  public:
-  Log() {
-    line("PERF_RECORD_COMM exec: prog:100/100");
-  }
+  Log() { line("PERF_RECORD_COMM exec: prog:100/100"); }
   Log& line(const std::string& rest, int tid = 100) {
     std::ostringstream out;
     out << "            prog 100/" << tid << "  1.0" << 10000 + time_++ << ": " << rest << '\n';
@@ -139,7 +137,8 @@ class Log {
     return line("syscalls:sys_exit_mmap: " + start, tid);
   }
   Log& fault(const std::string& address, const std::string& code, int tid = 100) {
-    return line("exceptions:page_fault_user: address=" + address + " ip=0x1 error_code=" + code, tid);
+    return line("exceptions:page_fault_user: address=" + address + " ip=0x1 error_code=" + code,
+                tid);
   }
   Log& thread(int tid) {
     return line("PERF_RECORD_FORK(100:" + std::to_string(tid) + "):(100:100)");
@@ -218,7 +217,8 @@ TEST(Replay, a_fault_beside_an_open_call_on_its_range_may_end_either_way) {
   for (const char* code : {"0x4", "0x6"}) {
     Log log;
     log.exec_done().map("0x7f0000010000", "0x00001000", "0x7f0000010000", "0x1000").thread(101);
-    log.line("syscalls:sys_enter_mprotect: start: 0x7f0000010000, len: 0x00001000, prot: 0x00000000");
+    log.line(
+        "syscalls:sys_enter_mprotect: start: 0x7f0000010000, len: 0x00001000, prot: 0x00000000");
     log.fault("0x7f0000010000", code, 101);
     log.lock("write");
     log.line(
@@ -263,13 +263,14 @@ std::vector<uint32_t> waits_of(const Prepared& p, uint32_t line) {
 TEST(Dependencies, faults_of_two_threads_in_one_vma_do_not_wait_for_each_other) {
   Log log;
   log.exec_done().map("0x7f0000010000", "0x00004000", "0x7f0000010000", "0x4000").thread(101);
-  log.fault("0x7f0000010000", "0x6");        // line 8 makes the anon_vma
-  log.fault("0x7f0000011000", "0x6");        // line 9
-  log.fault("0x7f0000012000", "0x6", 101);   // line 10
+  log.fault("0x7f0000010000", "0x6");       // line 8 makes the anon_vma
+  log.fault("0x7f0000011000", "0x6");       // line 9
+  log.fault("0x7f0000012000", "0x6", 101);  // line 10
   const TempFile file(log.text());
   const auto p = prepared(file.path());
   ASSERT_TRUE(p);
-  // It follows the mapping, its thread's beginning, and the fault that made the anon_vma; not line 9.
+  // It follows the mapping, its thread's beginning, and the fault that made the anon_vma; not
+  // line 9.
   const std::vector<uint32_t> waits = waits_of(*p, 10);
   EXPECT_TRUE(std::ranges::find(waits, 8u) != waits.end());
   EXPECT_TRUE(std::ranges::find(waits, 9u) == waits.end());

@@ -23,18 +23,27 @@ TYPED_TEST(MergeSplit, a_new_range_joins_the_neighbours_that_fit) {
       {"..AA", 0, 2, "AAAA"},      // right
       {"AA..AA", 2, 2, "AAAAAA"},  // both
       {"aa..AA", 2, 2, "aaaaaa"},  // one side has an identity: it spreads
-      {"AA..aa", 2, 2, "aaaaaa"}, {"aa..aa", 2, 2, "aaaa|aa"},  // two identities: the left one wins
-      {"RR..AA", 2, 2, "RRAAAA"}, {"AA..RR", 2, 2, "AAAARR"},  {"RR..RR", 2, 2, "RRAARR"},
-      {"rr..AA", 2, 2, "rrAAAA"}, {"SS..SS", 2, 2, "SSAASS"},  {"FF..FF", 2, 2, "FFAAFF"},
-      {"ll..AA", 2, 2, "llAAAA"}, {"ZZ..ZZ", 2, 2, "ZZAAZZ"},  {"AA...AA", 3, 2, "AA.AAAA"},
-      {"....", 1, 2, ".AA"},      {"RRRRRR", 2, 2, "RRAARR"},  // over others: cut out of the
-                                                               // middle,
-      {"RRRRRR", 0, 2, "AARRRR"},                              // the front,
-      {"RRRRRR", 4, 2, "RRRRAA"},                              // the back,
-      {"RR.NN", 0, 5, "AAAAA"},                                // everything and a hole,
+      {"AA..aa", 2, 2, "aaaaaa"},
+      {"aa..aa", 2, 2, "aaaa|aa"},  // two identities: the left one wins
+      {"RR..AA", 2, 2, "RRAAAA"},
+      {"AA..RR", 2, 2, "AAAARR"},
+      {"RR..RR", 2, 2, "RRAARR"},
+      {"rr..AA", 2, 2, "rrAAAA"},
+      {"SS..SS", 2, 2, "SSAASS"},
+      {"FF..FF", 2, 2, "FFAAFF"},
+      {"ll..AA", 2, 2, "llAAAA"},
+      {"ZZ..ZZ", 2, 2, "ZZAAZZ"},
+      {"AA...AA", 3, 2, "AA.AAAA"},
+      {"....", 1, 2, ".AA"},
+      {"RRRRRR", 2, 2, "RRAARR"},  // over others: cut out of the
+                                   // middle,
+      {"RRRRRR", 0, 2, "AARRRR"},  // the front,
+      {"RRRRRR", 4, 2, "RRRRAA"},  // the back,
+      {"RR.NN", 0, 5, "AAAAA"},    // everything and a hole,
       {"AARRAA", 2, 2, "AAAAAA"},  // what separated two, which become one,
       {"AAAAAA", 2, 2, "AAAAAA"},  // and its like.
-      {"aaaaaa", 2, 2, "aaaaaa"}, {"aaNNAA", 1, 4, "aaaaaa"},
+      {"aaaaaa", 2, 2, "aaaaaa"},
+      {"aaNNAA", 1, 4, "aaaaaa"},
   };
   for (const NewRange& c : kCases) {
     SCOPED_TRACE(c.before);
