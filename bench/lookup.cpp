@@ -1,5 +1,6 @@
 #include "bench/lookup.h"
 
+#include <array>
 #include <atomic>
 #include <random>
 
@@ -24,15 +25,11 @@ std::vector<Address> addresses(uint64_t ranges) {
   return all;
 }
 
-}  // namespace
-
-Result<std::vector<BenchRow>> bench_lookup(const LookupOptions& options) {
-  Result<std::unique_ptr<Engine>> engine = Engine::create();
-  if (!engine) return std::unexpected(engine.error());
+// A space with the ranges of the benchmark.
+Result<std::unique_ptr<AddressSpace>> space_with(Engine& engine, uint64_t ranges) {
   Result<std::unique_ptr<AddressSpace>> space =
-      (*engine)->create_space({.design = Design::refcount, .max_map_count = options.ranges + 16});
-  if (!space) return std::unexpected(space.error());
-  for (uint64_t i = 0; i < options.ranges; ++i) {
+      engine.create_space({.design = Design::refcount, .max_map_count = ranges + 16});
+  for (uint64_t i = 0; i < ranges && space; ++i) {
     const Result<Address> mapped =
         (*space)->map({.address = Address{kBase + i * 2 * kPageSize},
                        .length = kPageSize,
@@ -42,63 +39,84 @@ Result<std::vector<BenchRow>> bench_lookup(const LookupOptions& options) {
                        .offset = 0});
     if (!mapped) return std::unexpected(mapped.error());
   }
-  const auto& typed = static_cast<BasicAddressSpace<RefcountLock>&>(**space);
-  const std::vector<Address> where = addresses(options.ranges);
-  const size_t mask = where.size() - 1;
-  alignas(64) std::atomic<uint32_t> word{1};
+  return space;
+}
 
-  Sampler pair;
-  Sampler rcu;
-  Sampler walk;
-  Sampler lock;
-  size_t at = 0;
-  uint64_t missed = 0;
-  for (uint32_t i = 0; i <= options.repeats; ++i) {
-    // The first round warms up and is not counted.
-    Sampler warm_up;
-    const auto into = [&](Sampler& s) -> Sampler& { return i == 0 ? warm_up : s; };
-    into(pair).repeat(kBatches, kBatch, [&] {
+// The subjects of the benchmark, which take turns.
+class LookupBench {
+ public:
+  LookupBench(const BasicAddressSpace<RefcountLock>& space, uint64_t ranges)
+      : space_(space), where_(addresses(ranges)), mask_(where_.size() - 1) {}
+
+  void round(Sampler& pair, Sampler& rcu, Sampler& walk, Sampler& lock) {
+    pair.repeat(kBatches, kBatch, [&] {
       for (size_t k = 0; k < kBatch; ++k) {
-        word.fetch_add(1, std::memory_order_relaxed);
-        word.fetch_sub(1, std::memory_order_relaxed);
+        word_.fetch_add(1, std::memory_order_relaxed);
+        word_.fetch_sub(1, std::memory_order_relaxed);
       }
     });
-    into(rcu).repeat(kBatches, kBatch, [&] {
+    rcu.repeat(kBatches, kBatch, [&] {
       for (size_t k = 0; k < kBatch; ++k) {
         const RcuReader reader;
         keep(k);
       }
     });
-    into(walk).repeat(kBatches, kBatch, [&] {
+    walk.repeat(kBatches, kBatch, [&] {
       const RcuReader reader;
-      for (size_t k = 0; k < kBatch; ++k) keep(typed.vma_at(where[at++ & mask]));
+      for (size_t k = 0; k < kBatch; ++k) keep(space_.vma_at(next()));
     });
-    into(lock).repeat(kBatches, kBatch, [&] {
+    lock.repeat(kBatches, kBatch, [&] {
       for (size_t k = 0; k < kBatch; ++k) {
-        const auto found = typed.lock_vma_under_rcu(where[at++ & mask]);
+        const auto found = space_.lock_vma_under_rcu(next());
         if (found.end == LookupEnd::locked) [[likely]] {
-          typed.end_read(*found.vma, found.token);
+          space_.end_read(*found.vma, found.token);
         } else {
-          ++missed;
+          ++missed_;
         }
       }
     });
   }
-  if (missed != 0) return std::unexpected(Error::fault);
+  uint64_t missed() const noexcept { return missed_; }
 
+ private:
+  Address next() noexcept { return where_[at_++ & mask_]; }
+
+  const BasicAddressSpace<RefcountLock>& space_;
+  const std::vector<Address> where_;
+  const size_t mask_;
+  size_t at_ = 0;
+  uint64_t missed_ = 0;
+  alignas(64) std::atomic<uint32_t> word_{1};
+};
+
+}  // namespace
+
+Result<std::vector<BenchRow>> bench_lookup(const LookupOptions& options) {
+  Result<std::unique_ptr<Engine>> engine = Engine::create();
+  if (!engine) return std::unexpected(engine.error());
+  Result<std::unique_ptr<AddressSpace>> space = space_with(**engine, options.ranges);
+  if (!space) return std::unexpected(space.error());
+  LookupBench bench(static_cast<BasicAddressSpace<RefcountLock>&>(**space), options.ranges);
+
+  std::array<Sampler, 4> warm_up;
+  bench.round(warm_up[0], warm_up[1], warm_up[2], warm_up[3]);
+  std::array<Sampler, 4> samplers;
+  for (uint32_t i = 0; i < options.repeats; ++i) {
+    bench.round(samplers[0], samplers[1], samplers[2], samplers[3]);
+  }
+  if (bench.missed() != 0) return std::unexpected(Error::fault);
+
+  constexpr std::array<const char*, 4> kSubjects{"limit:pair", "limit:rcu", "limit:walk",
+                                                 "refcount"};
   std::vector<BenchRow> rows;
-  const auto add = [&](const char* subject, uint64_t ranges, Sampler& sampler) {
+  for (size_t i = 0; i < samplers.size(); ++i) {
     BenchRow row;
     row.scenario = "lookup";
-    row.subject = subject;
-    row.ranges = ranges;
-    sampler.fill(row);
+    row.subject = kSubjects[i];
+    row.ranges = i < 2 ? 0 : options.ranges;
+    samplers[i].fill(row);
     rows.push_back(std::move(row));
-  };
-  add("limit:pair", 0, pair);
-  add("limit:rcu", 0, rcu);
-  add("limit:walk", options.ranges, walk);
-  add("refcount", options.ranges, lock);
+  }
   return rows;
 }
 

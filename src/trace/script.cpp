@@ -59,6 +59,7 @@ class ScriptMaker {
   void fault(EventIndex, const Event&, uint32_t code, Address, OpKind);
   TraceResult<void> enter(EventIndex, const Event&, const SyscallEnter&);
   TraceResult<void> call_op(Op&, const Event&, const SyscallEnter&, const SyscallExit&);
+  static void remap_op(Op&, const SyscallEnter&, const SyscallExit&);
   TraceResult<void> map_op(Op&, const Event&, const SyscallEnter&, const SyscallExit&);
   void seen(const Event&, const Mmap2&);
   void exec_done(const Event&, ProcessState&);
@@ -217,6 +218,20 @@ TraceResult<void> ScriptMaker::map_op(Op& op, const Event& e, const SyscallEnter
   return {};
 }
 
+void ScriptMaker::remap_op(Op& op, const SyscallEnter& in, const SyscallExit& out) {
+  op.kind = OpKind::remap;
+  op.offset = in.args[1];
+  op.arg = in.args[2];
+  op.flags = in.args[3];
+  if (out.result < 0) return;
+  // In place, or at the recorded place.
+  if (static_cast<uint64_t>(out.result) == op.address.value) {
+    op.flags &= ~uint64_t{abi::kMremapMayMove};
+  } else {
+    op.flags |= abi::kMremapFixed;
+  }
+}
+
 TraceResult<void> ScriptMaker::call_op(Op& op, const Event& e, const SyscallEnter& in,
                                        const SyscallExit& out) {
   op.address = Address{in.args[0]};
@@ -240,22 +255,7 @@ TraceResult<void> ScriptMaker::call_op(Op& op, const Event& e, const SyscallEnte
                       advice != Advice::cold && advice != Advice::pageout;
       return {};
     }
-    case Syscall::mremap: {
-      op.kind = OpKind::remap;
-      op.offset = in.args[1];
-      op.arg = in.args[2];
-      op.flags = in.args[3];
-      if (out.result >= 0) {
-        const auto result = static_cast<uint64_t>(out.result);
-        // In place, or at the recorded place.
-        if (result == op.address.value) {
-          op.flags &= ~uint64_t{abi::kMremapMayMove};
-        } else {
-          op.flags |= abi::kMremapFixed;
-        }
-      }
-      return {};
-    }
+    case Syscall::mremap: remap_op(op, in, out); return {};
     case Syscall::brk:
       op.kind = OpKind::brk;
       op.offset = in.args[0];
