@@ -45,8 +45,8 @@ enum class VmaFlag : uint32_t {
 class VmaFlags {
  public:
   constexpr VmaFlags() noexcept = default;
-  constexpr VmaFlags(VmaFlag f) noexcept
-      : bits_(static_cast<uint32_t>(f)) {}  // NOLINT: a bit is a set
+  // A bit is a set. NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr VmaFlags(VmaFlag f) noexcept : bits_(static_cast<uint32_t>(f)) {}
   static constexpr VmaFlags from_bits(uint32_t bits) noexcept {
     VmaFlags f;
     f.bits_ = bits;

@@ -332,6 +332,7 @@ Result<OracleWorld> OracleWorld::create(Engine& engine, Design design, const Ora
   w.spaces_.push_back(std::move(*space));
 
   std::vector<std::shared_ptr<BackingObject>> objects;
+  objects.reserve(r.files.size() + 2);
   for (const OracleFile& f : r.files) {
     objects.push_back(std::make_shared<PatternFile>(objects.size() + 1, f.bytes, f.base));
   }

@@ -111,12 +111,15 @@ constexpr Word<VmaFlag> kVmaFlags[] = {
     {"hg", VmaFlag::hugepage},   {"nh", VmaFlag::nohugepage},  {"mg", VmaFlag::mergeable},
     {"um", VmaFlag::user_fault}, {"sl", VmaFlag::sealed}};
 
+constexpr size_t letters_index(char a, char b) noexcept {
+  return static_cast<size_t>(a - 'a') * 26 + static_cast<size_t>(b - 'a');
+}
+
 // Two letters of a name -> flag, without a search.
 constexpr auto kFlagOfLetters = [] {
   std::array<uint32_t, 26 * 26> table{};
   for (const Word<VmaFlag>& w : kVmaFlags) {
-    table[static_cast<size_t>((w.name[0] - 'a') * 26 + (w.name[1] - 'a'))] =
-        static_cast<uint32_t>(w.value);
+    table[letters_index(w.name[0], w.name[1])] = static_cast<uint32_t>(w.value);
   }
   return table;
 }();
@@ -183,7 +186,7 @@ std::optional<VmaFlags> oracle_vma_flags(std::string_view list) noexcept {
     const char a = list[i];
     const char b = list[i + 1];
     if (a < 'a' || a > 'z' || b < 'a' || b > 'z') return std::nullopt;
-    const uint32_t flag = kFlagOfLetters[static_cast<size_t>((a - 'a') * 26 + (b - 'a'))];
+    const uint32_t flag = kFlagOfLetters[letters_index(a, b)];
     if (flag == 0) return std::nullopt;
     bits |= flag;
   }

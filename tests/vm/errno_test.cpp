@@ -15,7 +15,7 @@ constexpr uint64_t kHuge = std::numeric_limits<uint64_t>::max();
 template <class L>
 class Errno : public SpaceTest<L> {
  protected:
-  int map_error(MapRequest r) { return this->error_of(this->space().map(r, {})); }
+  int map_error(const MapRequest& r) { return this->error_of(this->space().map(r, {})); }
   static MapRequest request(uint64_t page, uint64_t pages) {
     return {.address = page_at(page),
             .length = bytes_of_pages(pages),
