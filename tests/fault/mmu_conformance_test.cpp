@@ -58,7 +58,9 @@ TEST_P(MmuConformance, zap_removes_exactly_the_range) {
   for (uint64_t p = 0; p < 8; ++p) {
     const bool zapped = p >= 2 && p < 5;
     EXPECT_EQ(m_->reaches(page_of(range_, p), Access::read), !zapped) << p;
-    if (!zapped) EXPECT_EQ(get(page_of(range_, p)), static_cast<int>(p + 1));
+    if (!zapped) {
+      EXPECT_EQ(get(page_of(range_, p)), static_cast<int>(p + 1));
+    }
   }
   EXPECT_EQ(m_->pages(), 5u);
   ASSERT_EQ(m_->touch(vma, page_of(range_, 3), Access::read), FaultOutcome::resolved);
@@ -132,7 +134,9 @@ TEST_P(MmuConformance, moved_pages_are_at_the_new_place_only) {
     EXPECT_FALSE(m_->reaches(page_of(range_, p), Access::read));
     const bool there = p == 0 || p == 1 || p == 6;
     EXPECT_EQ(m_->reaches(page_of(moved.range, p), Access::write), there);
-    if (there) EXPECT_EQ(get(page_of(moved.range, p)), static_cast<int>(p + 10));
+    if (there) {
+      EXPECT_EQ(get(page_of(moved.range, p)), static_cast<int>(p + 10));
+    }
   }
   EXPECT_EQ(m_->pages(), 3u);
   m_->mmu().zap(range_);

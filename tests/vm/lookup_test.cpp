@@ -97,6 +97,7 @@ class BesideAWriter : public Lookup {
     for (uint64_t b = 0; b < kPages / 4; ++b) map_block(b);
     std::atomic<bool> stop{false};
     std::vector<std::thread> readers;
+    readers.reserve(2);
     for (unsigned r = 0; r < 2; ++r) {
       readers.emplace_back([&, r] {
         uint64_t page = r * 7;

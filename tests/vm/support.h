@@ -332,8 +332,12 @@ class SpaceTest : public ::testing::Test {
     ASSERT_TRUE(made) << letter;
     if (touched && kind != 'L') {
       ASSERT_TRUE(write(page));
-      if (kind == 'R') ASSERT_EQ(protect(page, pages, Prot::read), 0);
-      if (kind == 'N') ASSERT_EQ(protect(page, pages, Prot::none), 0);
+      if (kind == 'R') {
+        ASSERT_EQ(protect(page, pages, Prot::read), 0);
+      }
+      if (kind == 'N') {
+        ASSERT_EQ(protect(page, pages, Prot::none), 0);
+      }
     }
     if (kind == 'Z') {
       ASSERT_TRUE(space_->seal(page_at(page), bytes_of_pages(pages), {}));
