@@ -92,7 +92,7 @@ constexpr bool anon_vma_allows(const AnonVma* target_anon, bool target_singular,
 // (The neighbour's chain must be singular besides.)
 inline bool may_share_anon_vma(const VmaFields& left, const VmaFields& right) noexcept {
   return left.end() == right.start() && left.file == right.file &&
-         ((left.flags() ^ right.flags()) & ~kAccessFlags) == VmaFlags{} &&
+         ((left.flags() ^ right.flags()) & ~(kAccessFlags | kStickyFlags)) == VmaFlags{} &&
          right.pgoff == left.pgoff + left.range.pages().value;
 }
 
