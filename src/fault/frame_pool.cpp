@@ -168,18 +168,24 @@ uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
   return cache.items[--cache.count];
 }
 
-// Looks into every cache, then waits for frames on their way back. Others may be faster to those,
-// so it gives up only when none was on its way, or after many rounds beside threads that take them
-// all.
+// Looks into every cache, then waits for frames on their way back. Others may be faster to those, and
+// may take and retire all that is free between a question and the look that follows it. So it gives
+// up only when none was on its way before and after several looks, or after many rounds.
 uint32_t FramePool::take_slowly(FrameUse use) noexcept {
+  constexpr int kIdleLooks = 3;
+  int idle_looks = 0;
   for (int round = 0; round < kMaxRounds; round++) {
     // Asked before looking: what comes back in between is found.
     const bool more_to_come = is_retiring();
     for (Cache& cache : caches_) {
       if (const uint32_t item = take(cache, use); item != 0) return item;
     }
-    if (!more_to_come) break;
-    wait_for_retired();
+    if (!more_to_come && !is_retiring()) {
+      if (++idle_looks == kIdleLooks) break;
+    } else {
+      idle_looks = 0;
+      wait_for_retired();
+    }
   }
   return 0;
 }
