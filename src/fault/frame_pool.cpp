@@ -168,9 +168,9 @@ uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
   return cache.items[--cache.count];
 }
 
-// Looks into every cache, then waits for frames on their way back. Others may be faster to those, and
-// may take and retire all that is free between a question and the look that follows it. So it gives
-// up only when none was on its way before and after several looks, or after many rounds.
+// Looks into every cache, then waits for frames on their way back. Others may be faster to those,
+// and may take and retire all that is free between a question and the look that follows it. So it
+// gives up only when none was on its way before and after several looks, or after many rounds.
 uint32_t FramePool::take_slowly(FrameUse use) noexcept {
   constexpr int kIdleLooks = 3;
   int idle_looks = 0;
