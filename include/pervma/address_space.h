@@ -141,8 +141,11 @@ class AddressSpace {
   virtual std::vector<VmaInfo> vmas_in(Range) const = 0;
   // The VMA at the address, under the mmap lock for read.
   virtual std::optional<VmaInfo> find_vma(Address) const = 0;
-  // The text of /proc/PID/maps.
+  // The text of /proc/PID/maps, and a count of what is mapped and there. Both go from VMA to VMA
+  // without the mmap lock, which only a writer in the way makes them take for a moment: each VMA is
+  // told as it was at one moment, and none that was there all the time is missed.
   virtual std::string to_maps() const = 0;
+  virtual SpaceStatistics statistics() const = 0;
   virtual uint64_t map_count() const = 0;
   // What RLIMIT_AS counts, and RLIMIT_MEMLOCK.
   virtual PageCount mapped_pages() const = 0;

@@ -76,6 +76,31 @@ class VmaFlags {
 };
 constexpr VmaFlags operator|(VmaFlag a, VmaFlag b) noexcept { return VmaFlags(a) | VmaFlags(b); }
 
+// Pages by what their entries are at the moment.
+struct PageUse {
+  uint64_t anonymous = 0;  // private pages of their own
+  uint64_t file = 0;       // pages of a backing object's cache, shared memory included
+  uint64_t zero = 0;       // read, never written: the one page of zeros
+  uint64_t guard = 0;      // marks, without a page
+
+  uint64_t resident() const noexcept { return anonymous + file; }
+  PageUse& operator+=(const PageUse& more) noexcept {
+    anonymous += more.anonymous;
+    file += more.file;
+    zero += more.zero;
+    guard += more.guard;
+    return *this;
+  }
+};
+
+// What a walk over a whole space found, one VMA after the other.
+struct SpaceStatistics {
+  uint64_t vmas = 0;
+  PageCount mapped{};
+  PageCount locked{};
+  PageUse pages{};
+};
+
 struct VmaInfo {
   Range range;
   VmaFlags flags;

@@ -99,6 +99,19 @@ void SoftMmu::residency(const VmaFields& vma, Range range, std::span<uint8_t> to
   }
 }
 
+PageUse SoftMmu::page_use(Range range) const noexcept {
+  PageUse use;
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (entry.is_guard()) ++use.guard;
+      if (!entry.is_present()) continue;
+      ++(entry.is_zero_page() ? use.zero : entry.is_anon() ? use.anonymous : use.file);
+    }
+  });
+  return use;
+}
+
 // The pages stay cached, full of zeros: nobody reads the object's bytes again. Their memory is not
 // given back.
 Result<void> SoftMmu::punch_hole(OpenFile& file, uint64_t first_page, PageCount pages) noexcept {

@@ -76,6 +76,7 @@ class SoftMmu final : public Mmu {
   Result<void> move(Range from, Address to) noexcept override;
   Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept override;
   void residency(const VmaFields&, Range, std::span<uint8_t> to) const noexcept override;
+  PageUse page_use(Range) const noexcept override;
   Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept override;
   Result<FileRef> create_shared_memory(uint64_t bytes) noexcept override;
 

@@ -6,6 +6,7 @@
 // PERVMA_REQUIRES(mm_) runs under the mmap lock for write.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,6 +22,20 @@
 #include "vm/vma_rules.h"
 
 namespace pervma {
+
+// An address written under the mmap lock for write and read with or without it, because what it
+// decides (the name of a mapping) is only for show there.
+class ShownAddress {
+ public:
+  Address get() const noexcept { return Address{value_.load(std::memory_order_relaxed)}; }
+  Address operator=(Address a) noexcept {
+    value_.store(a.value, std::memory_order_relaxed);
+    return a;
+  }
+
+ private:
+  std::atomic<uint64_t> value_{0};
+};
 
 // Why lock_vma_under_rcu() came back without a VMA: the fault path counts them apart.
 enum class LookupEnd : uint8_t { locked, aborted };
@@ -66,6 +81,7 @@ class BasicAddressSpace : public AddressSpace {
   std::vector<VmaInfo> vmas_in(Range) const override;
   std::optional<VmaInfo> find_vma(Address) const override;
   std::string to_maps() const override;
+  SpaceStatistics statistics() const override;
   uint64_t map_count() const override;
   PageCount mapped_pages() const override;
   PageCount locked_pages() const override;
@@ -234,9 +250,12 @@ class BasicAddressSpace : public AddressSpace {
 
   // --- lifecycle.h ---
   [[nodiscard]] bool fork_anon_vma(VmaT& child, const VmaT& parent) noexcept;
-  Result<void> copy_one(BasicAddressSpace& parent, const VmaT& from,
-                        const std::stop_token&) noexcept PERVMA_REQUIRES(mm_);
+  Result<bool> copy_one(const VmaT& from) noexcept PERVMA_REQUIRES(mm_);
+  void take_down(Address end) noexcept PERVMA_REQUIRES(mm_);
 
+  // --- maps.h ---
+  template <class Visit>
+  void for_each_vma(Visit visit) const;
   VmaInfo info_of(const VmaT&) const;
   void tell(const VmaT&) const noexcept PERVMA_REQUIRES(mm_);
 
@@ -251,9 +270,9 @@ class BasicAddressSpace : public AddressSpace {
   VmaFlags future_flags_;      // lock_all(future): of every new mapping
   VmaT* spares_ = nullptr;     // detached VMAs in hand, linked by next_detached
   unsigned spare_count_ = 0;
-  Address brk_start_{};
-  Address brk_{};
-  Address stack_{};
+  ShownAddress brk_start_;
+  ShownAddress brk_;
+  ShownAddress stack_;
   bool exited_ = false;
   // Serialises the making of identities among faults that hold the mmap lock for read.
   std::mutex anon_mutex_;

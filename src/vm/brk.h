@@ -25,10 +25,11 @@ Address BasicAddressSpace<L>::brk(Address wanted, const std::stop_token& stop) {
   Range fresh{};
   {
     std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-    if (!write) return brk_start_;  // As Linux, which answers a killed caller with anything.
+    if (!write) return brk_start_.get();  // As Linux, which answers a killed caller with anything.
     mm_.assert_held_write();
-    const Address before = brk_;
-    if (wanted < brk_start_ || brk_start_.value == 0 || wanted > options_.top) return before;
+    const Address before = brk_.get();
+    const Address start = brk_start_.get();
+    if (wanted < start || start.value == 0 || wanted > options_.top) return before;
     const Address old_end = before + (-before.value & kPageMask);
     const Address new_end = wanted + (-wanted.value & kPageMask);
     if (new_end == old_end) return brk_ = wanted;
@@ -46,10 +47,10 @@ template <VmaLockDesign L>
 Address BasicAddressSpace<L>::shrink_heap(Range gone, Address wanted, MmapWrite write) noexcept {
   mm_.assert_held_write();
   const VmaT* last = vma_from(gone.start);
-  if (last == nullptr || last->start() >= gone.end) return brk_;
-  if (!reserve({2, 3})) return brk_;
+  if (last == nullptr || last->start() >= gone.end) return brk_.get();
+  if (!reserve({2, 3})) return brk_.get();
   const Result<Removed> removed = gather(gone);
-  if (!removed || removed->first == nullptr) return brk_;
+  if (!removed || removed->first == nullptr) return brk_.get();
   unlink(*removed);
   brk_ = wanted;
   const MmapRead read = downgrade(std::move(write));
@@ -70,7 +71,7 @@ bool BasicAddressSpace<L>::grow_heap(Range more) noexcept {
   if (!may_lock(flags, more.bytes()) || !may_map(pages)) return false;
   if (map_count_ > options_.max_map_count || !reserve({1, 2})) return false;
   VmaT* heap = prev_of(more.start);
-  if (heap != nullptr && heap->end() <= brk_start_) heap = nullptr;  // Not the heap's.
+  if (heap != nullptr && heap->end() <= brk_start_.get()) heap = nullptr;  // Not the heap's.
   const RangeTraits traits{more, flags, more.start.page(), nullptr, nullptr};
   VmaT* covering = merge_new({traits, heap, nullptr, nullptr, nullptr});
   if (covering == nullptr) {

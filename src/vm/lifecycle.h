@@ -30,10 +30,20 @@ void BasicAddressSpace<L>::exit() noexcept {
     }
   }
   const MmapWrite write(mm_);
+  take_down(options_.top);
+  while (spares_ != nullptr) destroy(take_spare());
+  exited_ = true;
+}
+
+// Ends the VMAs below `end`, whose pages are gone, and empties the tree whatever it holds above.
+// Nobody can look a VMA up any more, or could yet: they are freed directly.
+template <VmaLockDesign L>
+void BasicAddressSpace<L>::take_down(Address end) noexcept {
   mmu_.free_tables({Address{0}, options_.top}, {Address{0}, options_.top});
   tree_.set_rcu_mode(RcuMode::off);
   MapleTree::Cursor cursor(tree_, 0);
-  for (void* p = cursor.find(0, kLastIndex); p != nullptr; p = cursor.next(kLastIndex)) {
+  void* p = end.value == 0 ? nullptr : cursor.find(0, end.value - 1);
+  for (; p != nullptr; p = cursor.next(end.value - 1)) {
     VmaT& v = *static_cast<VmaT*>(p);
     v.lock_write(mm_);
     L::detach(v.near, v.far, mm_);
@@ -41,11 +51,9 @@ void BasicAddressSpace<L>::exit() noexcept {
     destroy(v);
   }
   tree_.clear();
-  while (spares_ != nullptr) destroy(take_spare());
   PERVMA_ASSERT_OP(map_count_, ==, 0u);
   mapped_pages_ = 0;
   locked_pages_ = 0;
-  exited_ = true;
 }
 
 // Gives a fork's child VMA its own identity below the parent's; the ancestors' pages stay reachable
@@ -76,10 +84,15 @@ bool BasicAddressSpace<L>::fork_anon_vma(VmaT& child, const VmaT& parent) noexce
   return true;
 }
 
+// Puts a copy of the parent's VMA in its place in the tree, or nothing. True: its pages are to be
+// copied too. Error::nomem: the parent's is still there.
 template <VmaLockDesign L>
-Result<void> BasicAddressSpace<L>::copy_one(BasicAddressSpace& parent, const VmaT& from,
-                                            const std::stop_token& stop) noexcept {
+Result<bool> BasicAddressSpace<L>::copy_one(const VmaT& from) noexcept {
   if (!reserve({1, 1})) return std::unexpected(Error::nomem);
+  if (from.flags().has(VmaFlag::dont_copy)) {
+    tree_.erase_reserved(from.start().value, from.end().value - 1);
+    return false;
+  }
   VmaT& to = take_spare();
   to.range = from.range;
   to.pgoff = from.pgoff;
@@ -93,13 +106,12 @@ Result<void> BasicAddressSpace<L>::copy_one(BasicAddressSpace& parent, const Vma
     return std::unexpected(Error::nomem);
   }
   insert(to);
-  if (wiped) return {};
-  if (stop.stop_requested()) return std::unexpected(Error::intr);
-  return parent.mmu_.copy_to(mmu_, from);
+  return !wiped;
 }
 
-// Every parent VMA is write-locked from before its copy until no writable entry of it remains (rule
-// R5): until the end.
+// The tree is duplicated node by node, then each VMA in it is exchanged for its copy. Every parent
+// VMA is write-locked from before its copy until no writable entry of it remains (rule R5): until
+// the end. A copy that fails is emptied before its lock is released (rule R24).
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::copy_from(BasicAddressSpace& parent,
                                              const std::stop_token& stop) noexcept {
@@ -107,22 +119,34 @@ Result<void> BasicAddressSpace<L>::copy_from(BasicAddressSpace& parent,
   if (!theirs) return std::unexpected(Error::intr);
   parent.mm_.assert_held_write();
   const MmapWrite ours(mm_);
-  brk_start_ = parent.brk_start_;
-  brk_ = parent.brk_;
-  stack_ = parent.stack_;
+  brk_start_ = parent.brk_start_.get();
+  brk_ = parent.brk_.get();
+  stack_ = parent.stack_.get();
   tree_.set_rcu_mode(RcuMode::off);  // Nobody else sees this space yet.
+  if (!parent.tree_.duplicate_into(tree_)) return std::unexpected(Error::nomem);
   Result<void> result{};
+  Address done{0};  // Below it the tree holds what is ours.
   MapleTree::Cursor cursor(parent.tree_, 0);
   for (void* p = cursor.find(0, kLastIndex); p != nullptr && result; p = cursor.next(kLastIndex)) {
     VmaT& from = *static_cast<VmaT*>(p);
-    if (!from.lock_write(parent.mm_, stop)) {
+    if (!from.lock_write(parent.mm_, stop) || stop.stop_requested()) {
       result = std::unexpected(Error::intr);
-    } else if (!from.flags().has(VmaFlag::dont_copy)) {
-      result = copy_one(parent, from, stop);
+      break;
     }
+    const Result<bool> copied = copy_one(from);
+    if (!copied) {
+      result = std::unexpected(copied.error());
+      break;
+    }
+    done = from.end();
+    if (*copied) result = parent.mmu_.copy_to(mmu_, from);
+  }
+  if (!result) {
+    mmu_.zap({Address{0}, options_.top});
+    take_down(done);
   }
   tree_.set_rcu_mode(RcuMode::on);
-  return result;  // A half-built child is the caller's to destroy, before anyone sees it (R24).
+  return result;
 }
 
 }  // namespace pervma

@@ -25,9 +25,9 @@ VmaInfo BasicAddressSpace<L>::info_of(const VmaT& v) const {
     info.name = id.name;
   } else if (v.name != nullptr) {
     info.name = v.flags().has(VmaFlag::special) ? v.name : fmt::format("[anon:{}]", v.name);
-  } else if (v.start() < brk_ && v.end() > brk_start_) {
+  } else if (v.start() < brk_.get() && v.end() > brk_start_.get()) {
     info.name = "[heap]";
-  } else if (v.start() <= stack_ && v.end() >= stack_) {
+  } else if (v.start() <= stack_.get() && v.end() >= stack_.get()) {
     info.name = "[stack]";
   }
   return info;
@@ -66,11 +66,51 @@ std::optional<VmaInfo> BasicAddressSpace<L>::find_vma(Address a) const {
   return info_of(*v);
 }
 
+// Calls visit(const VmaT&) for one VMA after the other, each under its read lock alone. Gaps are
+// validated (rule R20), so a VMA that is there all the time is met; one that grows over the place
+// that was reached is met again.
+template <VmaLockDesign L>
+template <class Visit>
+void BasicAddressSpace<L>::for_each_vma(Visit visit) const {
+  if constexpr (L::kServesFaults) {
+    struct Hold {
+      NextVma next;
+      ~Hold() {
+        if (next.vma != nullptr) end_read(*next.vma, next.token);
+      }
+    };
+    for (Address at{0}; at < options_.top;) {
+      const Hold hold{lock_next_vma(at, options_.top)};
+      if (hold.next.vma == nullptr) break;
+      visit(static_cast<const VmaT&>(*hold.next.vma));
+      at = hold.next.vma->end();
+    }
+  } else {
+    const MmapRead read(mm_);
+    MapleTree::Cursor cursor(tree_, 0);
+    for (void* p = cursor.find(0, kLastIndex); p != nullptr; p = cursor.next(kLastIndex)) {
+      visit(*static_cast<const VmaT*>(p));
+    }
+  }
+}
+
 template <VmaLockDesign L>
 std::string BasicAddressSpace<L>::to_maps() const {
   std::string text;
-  for (const VmaInfo& v : vmas()) text += maps_line(v);
+  for_each_vma([&](const VmaT& v) { text += maps_line(info_of(v)); });
   return text;
+}
+
+template <VmaLockDesign L>
+SpaceStatistics BasicAddressSpace<L>::statistics() const {
+  SpaceStatistics s;
+  for_each_vma([&](const VmaT& v) {
+    ++s.vmas;
+    s.mapped.value += v.range.pages().value;
+    if (v.flags().has(VmaFlag::locked)) s.locked.value += v.range.pages().value;
+    s.pages += mmu_.page_use(v.range);
+  });
+  return s;
 }
 
 template <VmaLockDesign L>

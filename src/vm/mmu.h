@@ -52,6 +52,8 @@ class Mmu {
   // in the object's cache. Needs: a lock that keeps the VMA.
   virtual void residency(const VmaFields& vma, Range range,
                          std::span<uint8_t> to) const noexcept = 0;
+  // Counts the entries of the range. Needs: a lock that keeps the VMA.
+  virtual PageUse page_use(Range) const noexcept = 0;
   // Makes pages of an object zero, for everybody who maps them; private copies stay. Error::nomem:
   // a part may be zero. Needs: a reference to the opening; waits for the object's read_page().
   virtual Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept = 0;

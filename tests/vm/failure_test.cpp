@@ -108,6 +108,47 @@ TYPED_TEST(Failure, a_fork_that_fails_leaves_the_parent_and_an_empty_child) {
   FakeMmu mmu;
   TestSpace<TypeParam> child(this->context_, mmu, small_space(design_of<TypeParam>()));
   EXPECT_EQ(this->error_of(child.copy_from(this->space(), {})), ENOMEM);
+  EXPECT_EQ(child.to_maps(), "");
+}
+
+// R24: whatever the copy had before it was stopped is gone when its lock is released, pages
+// included.
+TYPED_TEST(Failure, a_fork_that_is_stopped_halfway_leaves_an_empty_child) {
+  this->build("aaRRaaNNaa");
+  ASSERT_EQ(this->advise(2, 2, Advice::dontfork), 0);
+  const std::string before = this->state();
+  for (int stop_at = 1; stop_at <= 3; ++stop_at) {
+    std::stop_source source;
+    int copies = 0;
+    this->mmu_.on_copy = [&](const VmaFields&) {
+      if (++copies == stop_at) source.request_stop();
+    };
+    FakeMmu mmu;
+    TestSpace<TypeParam> child(this->context_, mmu, small_space(design_of<TypeParam>()));
+    EXPECT_EQ(this->error_of(child.copy_from(this->space(), source.get_token())), EINTR);
+    EXPECT_EQ(child.map_count(), 0u);
+    EXPECT_EQ(child.mapped_pages(), PageCount{0});
+    EXPECT_EQ(child.to_maps(), "");
+    EXPECT_EQ(child.check(), "");
+    EXPECT_FALSE(mmu.has(page_at(0)));
+    EXPECT_EQ(this->state(), before);
+  }
+}
+
+// R5: no fault can come between the copy of a VMA and the end of the fork.
+TYPED_TEST(Failure, a_forks_parent_vmas_stay_locked_from_before_their_copy_until_its_end) {
+  this->build("aaRRaaNNaa");
+  std::vector<Address> copied;
+  this->mmu_.on_copy = [&](const VmaFields& vma) {
+    copied.push_back(vma.start());
+    for (const Address a : copied) EXPECT_FALSE(this->space().try_read_vma(a)) << a.value;
+  };
+  FakeMmu mmu;
+  TestSpace<TypeParam> child(this->context_, mmu, small_space(design_of<TypeParam>()));
+  ASSERT_TRUE(child.copy_from(this->space(), {}));
+  EXPECT_EQ(copied.size(), 5u);
+  EXPECT_EQ(child.to_maps(), this->space().to_maps());
+  EXPECT_EQ(child.check(), "");
 }
 
 TYPED_TEST(Failure, pages_that_cannot_move_go_back) {

@@ -164,6 +164,36 @@ TEST_F(BesideAWriter, a_gap_is_reported_only_where_one_was) {
   EXPECT_EQ(wrong_, 0u);
 }
 
+// R20 for whole walks: a VMA that is always in one of two places is never missed by a reading.
+TEST_F(BesideAWriter, a_reading_of_the_map_misses_nothing_that_was_always_there) {
+  ASSERT_TRUE(map(10, 1, kRw));
+  std::atomic<bool> stop{false};
+  std::thread reader([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      if (space().to_maps().empty()) ++wrong_;
+      if (space().statistics().vmas == 0) ++wrong_;
+    }
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    ASSERT_EQ(move(i % 2 == 0 ? 10 : 20, 1, 1, i % 2 == 0 ? 20 : 10), i % 2 == 0 ? 20 : 10);
+  }
+  stop.store(true, std::memory_order_relaxed);
+  reader.join();
+  EXPECT_EQ(wrong_, 0u);
+}
+
+TEST_F(Lookup, the_map_is_read_and_counted_without_the_mmap_lock) {
+  build("aa.RR..laa");
+  const LockCounters before = space().lock_counters();
+  EXPECT_EQ(std::ranges::count(space().to_maps(), '\n'), 4);
+  const SpaceStatistics s = space().statistics();
+  EXPECT_EQ(space().lock_counters().read, before.read);
+  EXPECT_EQ(s.vmas, 4u);
+  EXPECT_EQ(s.mapped, space().mapped_pages());
+  EXPECT_EQ(s.locked, space().locked_pages());
+  EXPECT_EQ(s.pages.anonymous, 3u);  // the first page of each touched VMA
+}
+
 TEST_F(BesideAWriter, advice_about_pages_and_faults_run_beside_changes) {
   run([this](uint64_t page) {
     if (page % 2 == 0) {

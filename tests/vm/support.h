@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -98,6 +99,7 @@ class FakeMmu final : public Mmu {
   }
   Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept override {
     if (copy_fails) return std::unexpected(Error::nomem);
+    if (on_copy) on_copy(vma);
     const std::scoped_lock lock(mutex_);
     for (const uint64_t p : pages_) {
       if (vma.range.contains(Address{p << kPageShift})) {
@@ -108,6 +110,14 @@ class FakeMmu final : public Mmu {
   }
   void residency(const VmaFields&, Range r, std::span<uint8_t> to) const noexcept override {
     for (uint64_t i = 0; i < r.pages().value; ++i) to[i] = has(r.start + PageCount{i}) ? 1 : 0;
+  }
+  PageUse page_use(Range r) const noexcept override {
+    PageUse use;
+    for (Address a = r.start; a < r.end; a = a + kPageSize) {
+      if (has(a)) ++use.anonymous;
+      if (has_guard(a)) ++use.guard;
+    }
+    return use;
   }
   Result<void> punch_hole(OpenFile&, uint64_t, PageCount) noexcept override {
     ++punches;
@@ -134,6 +144,7 @@ class FakeMmu final : public Mmu {
   int punches = 0;
   int64_t move_budget = -1;  // pages that move before one fails
   bool copy_fails = false;
+  std::function<void(const VmaFields&)> on_copy;
 
  private:
   static void erase(std::set<uint64_t>& from, Range r) {
