@@ -1,6 +1,7 @@
 #include "sync/mmap_lock.h"
 
 #include "sync/mmap_lock_slow.h"
+#include "sync/native_platform.h"
 
 namespace pervma {
 

@@ -138,7 +138,6 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   Atomic<uint64_t> sleeps_{0};
 };
 
-extern template class BasicMmapLock<NativePlatform>;
 using MmapLock = BasicMmapLock<NativePlatform>;
 
 template <class P>

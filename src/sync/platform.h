@@ -1,22 +1,16 @@
-// platform.h: everything the lock protocols take from their surroundings, as one template
-// parameter.
+// platform.h: what the lock protocols take from their surroundings: the names, not the things.
 //
 // The protocol classes are written as `template <class P> class BasicX`, with X = BasicX<
 // NativePlatform>. A model checker brings a platform of its own with the same names; a test derives
 // from NativePlatform and replaces hook() to force a schedule. Orders are std::memory_order
-// constants everywhere: a checker's Atomic maps them to its own.
+// constants everywhere: a checker's Atomic maps them to its own. So this header and the protocols'
+// include nothing native; whoever uses X includes native_platform.h.
 #pragma once
-
-#include <sched.h>
 
 #include <atomic>
 #include <cstdint>
-#include <stop_token>
 
-#include "sync/futex.h"
-#include "sync/lock_tracker.h"
-#include "sync/rcu.h"
-#include "sync/spin.h"
+#include "sync/site.h"
 
 namespace pervma {
 
@@ -35,38 +29,12 @@ enum class Hook : uint8_t {
   queue_before_cancel,    // a waiter saw its stop, and has not yet left the queue
 };
 
-struct NativePlatform {
-  template <class T>
-  using Atomic = std::atomic<T>;
-  // A field without atomicity: what a checker watches for races.
-  template <class T>
-  using Plain = T;
-  using StopToken = std::stop_token;
-  using Sleeper = FutexSleeper;
-  using Spinner = AdaptiveSpinner;
-  using Tracker = LockTracker;
-  using RcuRead = RcuReader;
-
-  static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
-
-  // Sleep until woken, by address. `wait` may return for nothing; wakes never dereference.
-  static void wait(const Atomic<uint32_t>& word, uint32_t expected) noexcept {
-    futex_wait(word, expected);
-  }
-  static void wake_one(const Atomic<uint32_t>* word) noexcept { futex_wake_one(word); }
-  static void wake_all(const Atomic<uint32_t>* word) noexcept { futex_wake_all(word); }
-
-  static void synchronize_rcu() noexcept { rcu_synchronize(); }
-
-  // Lets somebody else run, where polling is all there is to do.
-  static void yield() noexcept { sched_yield(); }
-
-  static uint64_t now_ns() noexcept { return monotonic_ns(); }
-
-  static void hook(Hook) noexcept {}
-
-  // A count reached its limit: the object is leaked from now on. One line on stderr.
-  static void report_saturated(const void* object) noexcept;
+// How long a waiter polls before it sleeps.
+enum class SpinBudget : uint8_t {
+  pause,  // a few pauses
+  full,   // pauses, then yields, for about the price of a wake-up
 };
+
+struct NativePlatform;
 
 }  // namespace pervma

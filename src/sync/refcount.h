@@ -31,11 +31,13 @@ class BasicRefcount {
   [[nodiscard]] bool get() noexcept {
     uint32_t n = refs_.load(std::memory_order_relaxed);
     for (;;) {
-      if (n == 0) return false;
+      if (P::keep(Site::ref_get_refuses_free) && n == 0) return false;
       if (n == kSaturated) return true;
-      const uint32_t next = n >= kLimit ? kSaturated : n + 1;
-      if (refs_.compare_exchange_weak(n, next, std::memory_order_acquire,  // [C1] pairs with [C4]
-                                      std::memory_order_relaxed)) {
+      const bool full = P::keep(Site::ref_get_saturates) && n >= kLimit;
+      const uint32_t next = full ? kSaturated : n + 1;
+      if (refs_.compare_exchange_weak(
+              n, next, P::order(Site::ref_get, std::memory_order_acquire),  // [C1] with [C4]
+              std::memory_order_relaxed)) {
         if (next == kSaturated) P::report_saturated(this);
         return true;
       }
@@ -48,12 +50,14 @@ class BasicRefcount {
     uint32_t n = refs_.load(std::memory_order_relaxed);
     do {
       PERVMA_ASSERT_OP(n, !=, 0u);  // More puts than gets: someone's memory is already gone.
-      if (n == kSaturated) return false;
-    } while (!refs_.compare_exchange_weak(n, n - 1, std::memory_order_release,  // [C2] with [C3]
-                                          std::memory_order_relaxed));
-    if (n != 1) return false;
+      if (P::keep(Site::ref_put_keeps_stuck) && n == kSaturated) return false;
+    } while (!refs_.compare_exchange_weak(
+        n, n - 1, P::order(Site::ref_put, std::memory_order_release),  // [C2] pairs with [C3]
+        std::memory_order_relaxed));
+    if (P::keep(Site::ref_put_tells_last) && n != 1) return false;
     // Reads this thread's own exchange, the end of the release sequence of every earlier put.
-    (void)refs_.load(std::memory_order_acquire);  // [C3] pairs with [C2]
+    (void)refs_.load(
+        P::order(Site::ref_last_put, std::memory_order_acquire));  // [C3] pairs with [C2]
     return true;
   }
 
@@ -61,7 +65,7 @@ class BasicRefcount {
   void set(uint32_t value) noexcept {
     PERVMA_DASSERT_OP(refs_.load(std::memory_order_relaxed), ==, 0u);
     PERVMA_ASSERT(value >= 1 && value <= kLimit);
-    refs_.store(value, std::memory_order_release);  // [C4] pairs with [C1]
+    refs_.store(value, P::order(Site::ref_set, std::memory_order_release));  // [C4] with [C1]
   }
 
   // A moment's value; for assertions and statistics.

@@ -8,15 +8,12 @@
 
 #include <cstdint>
 
+#include "sync/platform.h"
+
 namespace pervma {
 
 // CLOCK_MONOTONIC in nanoseconds.
 uint64_t monotonic_ns() noexcept;
-
-enum class SpinBudget : uint8_t {
-  pause,  // a few pauses
-  full,   // pauses, then yields, for about the price of a wake-up
-};
 
 class AdaptiveSpinner {
  public:

@@ -79,7 +79,4 @@ class BasicMmapLockDesign {
   static uint32_t reader_count(const Far&) noexcept { return 0; }
 };
 
-using MmapLockDesign = BasicMmapLockDesign<NativePlatform>;
-static_assert(VmaLockDesign<MmapLockDesign>);
-
 }  // namespace pervma

@@ -118,20 +118,22 @@ inline typename BasicRefcountLock<P>::Attempt BasicRefcountLock<P>::begin_read(
   uint32_t n = 1;
   P::hook(Hook::read_before_increment);
   do {
-    if (n == 0) return {ReadTry::detached, {}};
-    if (n >= kLimit) return {ReadTry::contended, {}};  // Full, or kExclude is set.
+    if (P::keep(Site::vma_reader_refuses_detached) && n == 0) return {ReadTry::detached, {}};
+    // Full, or kExclude is set.
+    if (P::keep(Site::vma_reader_refuses_exclude) && n >= kLimit) return {ReadTry::contended, {}};
   } while (!far.vm_refcnt.compare_exchange_weak(
-      n, n + 1, std::memory_order_acquire,  // [L2] pairs with [L1] and [L5]
+      n, n + 1, P::order(Site::vma_enter, std::memory_order_acquire),  // [L2] with [L1] and [L5]
       std::memory_order_relaxed));
   P::hook(Hook::read_after_increment);
   // From here on the VMA stays what it is; but is it the one we looked up, and is it free?
-  if (near.owner != &space) {
+  if (P::keep(Site::vma_reader_compares_owner) && near.owner != &space) {
     leave(far);
     return {ReadTry::detached, {}};
   }
   // A writer that marked after our increment waits for us; one that marked before it and is still
   // in is seen here. seq_acquire: a hold that has ended shows all it wrote.
-  if (near.vm_lock_seq.load(std::memory_order_relaxed) == space.seq_acquire()) {
+  if (P::keep(Site::vma_reader_compares_seq) &&
+      near.vm_lock_seq.load(std::memory_order_relaxed) == space.seq_acquire()) {
     leave(far);
     return {ReadTry::contended, {}};
   }
@@ -163,10 +165,13 @@ inline void BasicRefcountLock<P>::end_read(Far& far, const Token&) noexcept {
 template <class P>
 inline void BasicRefcountLock<P>::leave(Far& far) noexcept {
   const auto* const address = &far.vm_refcnt;
-  const uint32_t n =
-      far.vm_refcnt.fetch_sub(1, std::memory_order_release) - 1;  // [L3] with [L4], [L6], [L7]
-  PERVMA_DASSERT(n != 0 && n != kExclude - 1);                    // More ends than begins.
-  if (n == kExclude || n == kExclude + 1) {
+  const uint32_t n = far.vm_refcnt.fetch_sub(
+                         1, P::order(Site::vma_leave,
+                                     std::memory_order_release)) -  // [L3] with [L4], [L6], [L7]
+                     1;
+  PERVMA_DASSERT(n != 0 && n != kExclude - 1);  // More ends than begins.
+  if ((P::keep(Site::vma_reader_wakes_detacher) && n == kExclude) ||
+      (P::keep(Site::vma_reader_wakes_writer) && n == kExclude + 1)) {
     P::hook(Hook::read_before_wake);
     P::wake_one(address);  // One waiter at most: both kinds hold the mmap write lock.
   }
@@ -185,16 +190,24 @@ bool BasicRefcountLock<P>::lock_write(Near& near, Far& far, Space& space,
     return true;
   }
   P::Tracker::about_to_drain_vma(&far);
-  const uint32_t before =
-      far.vm_refcnt.fetch_add(kExclude, std::memory_order_acquire);  // [L4] pairs with [L3]
+  const uint32_t before = far.vm_refcnt.fetch_add(
+      kExclude, P::order(Site::vma_exclude, std::memory_order_acquire));  // [L4] pairs with [L3]
   PERVMA_DASSERT(before < kExclude);
-  if (before != 1 && !drain(far, kExclude + 1, stop)) {
+  if (P::keep(Site::vma_writer_drains) && before != 1 && !drain(far, kExclude + 1, stop)) {
     P::hook(Hook::write_before_abort);
-    far.vm_refcnt.fetch_sub(kExclude, std::memory_order_relaxed);
+    if (P::keep(Site::vma_abort_restores)) {
+      far.vm_refcnt.fetch_sub(kExclude, std::memory_order_relaxed);
+    }
     return false;
   }
-  near.vm_lock_seq.store(seq, std::memory_order_relaxed);
-  far.vm_refcnt.fetch_sub(kExclude, std::memory_order_release);  // [L5] pairs with [L2]
+  if (P::keep(Site::vma_writer_marks_inside)) {
+    near.vm_lock_seq.store(seq, std::memory_order_relaxed);
+  }
+  far.vm_refcnt.fetch_sub(
+      kExclude, P::order(Site::vma_exclude_ends, std::memory_order_release));  // [L5] with [L2]
+  if (!P::keep(Site::vma_writer_marks_inside)) {
+    near.vm_lock_seq.store(seq, std::memory_order_relaxed);
+  }
   return true;
 }
 
@@ -203,7 +216,7 @@ void BasicRefcountLock<P>::attach(Near& near, Far& far, Space& space) noexcept {
   space.assert_held_write();
   PERVMA_ASSERT(is_write_locked(near, space));
   PERVMA_ASSERT(is_detached(far));
-  far.vm_refcnt.store(1, std::memory_order_release);  // [L1] pairs with [L2]
+  far.vm_refcnt.store(1, P::order(Site::vma_attach, std::memory_order_release));  // [L1] with [L2]
 }
 
 template <class P>
@@ -211,18 +224,23 @@ void BasicRefcountLock<P>::detach(Near& near, Far& far, Space& space) noexcept {
   space.assert_held_write();
   PERVMA_ASSERT(is_write_locked(near, space));
   uint32_t n = 1;
-  if (far.vm_refcnt.compare_exchange_strong(n, 0,
-                                            std::memory_order_acquire,  // [L7] pairs with [L3]
-                                            std::memory_order_relaxed)) {
+  if (far.vm_refcnt.compare_exchange_strong(
+          n, 0, P::order(Site::vma_detach, std::memory_order_acquire),  // [L7] pairs with [L3]
+          std::memory_order_relaxed)) {
     return;
   }
   PERVMA_ASSERT_OP(n, !=, 0u);  // Detached twice.
   P::Tracker::about_to_drain_vma(&far);
   P::hook(Hook::detach_before_exclude);
   // One step: between a decrement and the exclusion a reader could find the VMA neither way.
-  far.vm_refcnt.fetch_add(kExclude - 1, std::memory_order_relaxed);
+  if (P::keep(Site::vma_detach_in_one_step)) {
+    far.vm_refcnt.fetch_add(kExclude - 1, std::memory_order_relaxed);
+  } else {
+    far.vm_refcnt.fetch_sub(1, std::memory_order_relaxed);
+    far.vm_refcnt.fetch_add(kExclude, std::memory_order_relaxed);
+  }
   P::hook(Hook::detach_after_exclude);
-  (void)drain(far, kExclude, StopToken{});
+  if (P::keep(Site::vma_detach_drains)) (void)drain(far, kExclude, StopToken{});
   far.vm_refcnt.fetch_sub(kExclude, std::memory_order_relaxed);
 }
 
@@ -233,7 +251,8 @@ bool BasicRefcountLock<P>::drain(Far& far, uint32_t target, const StopToken& sto
   typename P::Spinner spinner(SpinBudget::full);
   typename P::Sleeper sleeper(far.vm_refcnt, stop);
   for (;;) {
-    const uint32_t n = far.vm_refcnt.load(std::memory_order_acquire);  // [L6] pairs with [L3]
+    const uint32_t n = far.vm_refcnt.load(
+        P::order(Site::vma_drained, std::memory_order_acquire));  // [L6] pairs with [L3]
     if (n == target) return true;
     PERVMA_DASSERT_OP(n, >, target);
     if (stop.stop_requested()) return false;
@@ -257,9 +276,5 @@ inline uint32_t BasicRefcountLock<P>::reader_count(const Far& far) noexcept {
   const uint32_t n = far.vm_refcnt.load(std::memory_order_relaxed) & ~kExclude;
   return n > 1 ? n - 1 : 0;
 }
-
-using RefcountLock = BasicRefcountLock<NativePlatform>;
-static_assert(VmaLockDesign<RefcountLock>);
-static_assert(sizeof(RefcountLock::Near) == 16 && sizeof(RefcountLock::Far) == 4);
 
 }  // namespace pervma

@@ -19,7 +19,7 @@
 #include <optional>
 #include <string>
 
-#include "sync/platform.h"
+#include "sync/native_platform.h"
 #include "tree/maple_node.h"
 #include "tree/maple_retire.h"
 #include "tree/node_pool.h"

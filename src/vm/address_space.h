@@ -14,6 +14,7 @@
 #include "pervma/address_space.h"
 #include "pervma/engine.h"
 #include "sync/mmap_lock.h"
+#include "sync/native_platform.h"
 #include "sync/rcu.h"
 #include "tree/maple_tree.h"
 #include "vm/mmu.h"

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "sync/native_platform.h"
 #include "sync/refcount.h"
 
 namespace pervma {

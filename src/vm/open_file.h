@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "pervma/file.h"
+#include "sync/native_platform.h"
 #include "sync/refcount.h"
 
 namespace pervma {

@@ -9,8 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "sync/vma_lock_none.h"
-#include "sync/vma_lock_refcount.h"
+#include "sync/vma_lock_designs.h"
 #include "tree/maple_tree.h"
 #include "tree/type_stable_cache.h"
 #include "vm/vma.h"

@@ -20,6 +20,7 @@
 #include "pervma/vma_info.h"
 #include "sync/assert.h"
 #include "sync/mmap_lock.h"
+#include "sync/native_platform.h"
 #include "sync/vma_lock.h"
 #include "vm/anon_vma.h"
 #include "vm/open_file.h"

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "sync/mmap_lock_slow.h"
-#include "sync/platform.h"
+#include "sync/native_platform.h"
 #include "sync/vma_lock_refcount.h"
 
 namespace pervma::test {

@@ -11,8 +11,7 @@
 #include <vector>
 
 #include "hooked_platform.h"
-#include "sync/vma_lock_none.h"
-#include "sync/vma_lock_refcount.h"
+#include "sync/vma_lock_designs.h"
 
 namespace pervma::test {
 namespace {

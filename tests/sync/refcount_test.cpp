@@ -5,6 +5,8 @@
 #include <atomic>
 #include <thread>
 
+#include "sync/native_platform.h"
+
 namespace pervma::test {
 namespace {
 

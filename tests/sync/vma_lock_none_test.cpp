@@ -1,4 +1,4 @@
-#include "sync/vma_lock_none.h"
+#include "sync/vma_lock_designs.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "sync/platform.h"
+#include "sync/native_platform.h"
 
 #include <cstdio>
 
