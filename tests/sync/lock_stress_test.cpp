@@ -67,6 +67,7 @@ class Stress {
   void run() {
     for (StressVma& vma : vmas_) put_in(vma, spaces_[0]);
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) threads.emplace_back([this, t] { work(t); });
     // Stops whoever has a write under way, again and again, until all are done.
     std::thread stopper([this] {
@@ -255,6 +256,7 @@ TEST(LockStress, a_stream_of_readers_does_not_starve_a_writer) {
   MmapLock mm;
   std::atomic<bool> done{false};
   std::vector<std::thread> readers;
+  readers.reserve(kThreads);
   for (int i = 0; i < kThreads - 1; ++i) {
     readers.emplace_back([&] {
       while (!done.load(std::memory_order_relaxed)) {
@@ -273,6 +275,7 @@ TEST(LockStress, a_stream_of_writers_does_not_starve_a_reader) {
   MmapLock mm;
   std::atomic<bool> done{false};
   std::vector<std::thread> writers;
+  writers.reserve(kThreads);
   for (int i = 0; i < kThreads - 1; ++i) {
     writers.emplace_back([&] {
       while (!done.load(std::memory_order_relaxed)) const MmapWrite write(mm);
@@ -291,6 +294,7 @@ TEST(LockStress, speculation_never_accepts_a_torn_read) {
   std::atomic<bool> done{false};
   std::atomic<uint64_t> accepted{0};
   std::vector<std::thread> readers;
+  readers.reserve(2);
   for (int i = 0; i < 2; ++i) {
     readers.emplace_back([&] {
       while (!done.load(std::memory_order_relaxed)) {
