@@ -1,23 +1,13 @@
-// lookup.h: what it costs to find the VMA of an address, lock it for read, and unlock it, beside
-// what cannot be avoided: a pair of atomic operations.
+// lookup.h: what it costs to find the range of an address, keep it from changing, and let it go:
+// no writer is there.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
-#include "bench/bench_row.h"
-#include "pervma/design.h"
-#include "pervma/error.h"
+#include "bench/options.h"
 
 namespace pervma::bench {
 
-struct LookupOptions {
-  uint64_t ranges = 1000;  // VMAs of one page, with gaps of one page
-  uint32_t repeats = 20;   // subjects take turns
-};
-
-// Rows: limit:pair, limit:rcu, limit:walk, then each design that locks VMAs. One thread, addresses
-// in random order.
-Result<std::vector<BenchRow>> bench_lookup(const LookupOptions&);
+// Rows: the limits; then for each number of ranges limit:walk and every subject, by how ranges are
+// picked and by the number of threads. Ranges of one page with gaps of one page.
+BenchResult bench_lookup(const BenchOptions&);
 
 }  // namespace pervma::bench

@@ -1,91 +1,150 @@
 // `pervma bench`: microbenchmarks, each beside the limits of the machine, measured in the same run.
 #include <fmt/format.h>
 
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "bench/churn.h"
+#include "bench/hot.h"
 #include "bench/lookup.h"
+#include "bench/machine.h"
+#include "tools/bench_output.h"
 #include "tools/commands.h"
+#include "tools/designs.h"
 #include "tools/output.h"
 
 namespace pervma::tools {
 
 namespace {
 
+using bench::BenchOptions;
+using bench::BenchResult;
 using bench::BenchRow;
 
 struct Options {
-  bench::LookupOptions lookup;
+  BenchOptions bench;
+  std::string designs = "all";
+  bool peers = false;
   std::string json;
+  std::string compare;
 };
 
-void print_rows(const std::vector<BenchRow>& rows) {
-  fmt::print("{:>9} {:>12} {:>9} {:>8} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n", "scenario",
-             "subject", "ranges", "threads", "ops/s", "ns p50", "p99", "p99.9", "max", "repeats",
-             "spread %");
-  for (const BenchRow& r : rows) {
-    fmt::print(
-        "{:>9} {:>12} {:>9} {:>8} {:>12.0f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8} "
-        "{:>8.1f}\n",
-        r.scenario, r.subject, r.ranges, r.threads, r.ops_per_s, r.ns_p50, r.ns_p99, r.ns_p999,
-        r.ns_max, r.repeats, r.spread_pct);
+// One benchmark as the command line knows it.
+struct Scenario {
+  const char* name;
+  const char* help;
+  const char* example;
+  BenchResult (*run)(const BenchOptions&);
+  bool picks;  // has --pick
+  bool peers;  // has --peers
+};
+
+constexpr Scenario kScenarios[] = {
+    {"lookup", "Find the range of an address, keep it from changing, let it go",
+     "pervma bench lookup --ranges 1000,65000 --threads 1,2 --pick uniform,distinct --peers",
+     bench::bench_lookup, true, true},
+    {"churn", "Readers beside a writer that maps and unmaps, elsewhere and next door",
+     "pervma bench churn --peers --json churn.json", bench::bench_churn, false, true},
+    {"hot", "Everybody on one range", "pervma bench hot --threads 1,2 --repeats 20",
+     bench::bench_hot, false, true},
+};
+
+int run(const Scenario& scenario, Options& options) {
+  options.bench.designs = parse_designs(options.designs);
+  options.bench.peers = options.peers ? bench::Peers::measured : bench::Peers::left_out;
+  // Before the work: a file that cannot be used must not cost minutes.
+  std::vector<BenchRow> before;
+  if (!options.compare.empty()) before = read_bench_json(options.compare);
+  if (!options.json.empty() && options.json != "-" && !std::ofstream(options.json)) {
+    return bad_input(options.json + ": cannot be written");
   }
-}
-
-nlohmann::json to_json(const BenchRow& r) {
-  return {{"scenario", r.scenario},
-          {"subject", r.subject},
-          {"ranges", r.ranges},
-          {"threads", r.threads},
-          {"ops_per_s", r.ops_per_s},
-          {"ns", {{"p50", r.ns_p50}, {"p99", r.ns_p99}, {"p999", r.ns_p999}, {"max", r.ns_max}}},
-          {"bytes", r.bytes},
-          {"repeats", r.repeats},
-          {"spread_pct", r.spread_pct}};
-}
-
-nlohmann::json to_json(const std::vector<BenchRow>& rows) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const BenchRow& row : rows) all.push_back(to_json(row));
-  return all;
-}
-
-int run_lookup(const Options& options) {
-  Result<std::vector<BenchRow>> rows = bench::bench_lookup(options.lookup);
-  if (!rows) return bad_input(fmt::format("bench lookup: {}", error_name(rows.error())));
+  const bench::CoreWatch watch;
+  const BenchResult rows = scenario.run(options.bench);
+  if (!rows) {
+    fmt::print(stderr, "pervma: {}\n", rows.error());
+    return kDifferences;
+  }
+  const BenchRun this_run{.machine = bench::machine_in_short(),
+                          .others_pct = 100 * watch.taken_by_others()};
   if (options.json != "-") {
-    print_rows(*rows);
-    const double pair = rows->front().ns_p50;
-    for (const BenchRow& r : *rows) {
-      if (r.subject.starts_with("limit:")) continue;
-      fmt::print(
-          "{}: find, lock and unlock a VMA among {}: {:.1f} ns, {:.2f}x the pair of atomic "
-          "operations ({:.1f} ns) it cannot do without\n",
-          r.subject, r.ranges, r.ns_p50, r.ns_p50 / pair, pair);
-    }
+    print_bench_rows(*rows);
+    if (!before.empty()) print_bench_comparison(before, *rows);
+    print_bench_run(this_run);
   }
-  return options.json.empty() ? kFine : write_json(to_json(*rows), options.json);
+  return options.json.empty() ? kFine : write_json(bench_json(*rows, this_run), options.json);
+}
+
+void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
+  cmd.add_option("--design", o.designs, "Designs, separated by commas, or all: " + design_names())
+      ->capture_default_str();
+  if (scenario.peers) {
+    cmd.add_flag("--peers", o.peers,
+                 "Measure what people use today, too, as far as it is built in");
+  }
+  cmd.add_option("--ranges", o.bench.ranges, "Ranges of one page, with gaps of one page; a list")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  cmd.add_option("--threads", o.bench.threads, "Threads (churn: readers); a list")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  if (scenario.picks) {
+    const std::map<std::string, bench::Pick> names{{"uniform", bench::Pick::uniform},
+                                                   {"zipf", bench::Pick::zipf},
+                                                   {"distinct", bench::Pick::distinct}};
+    cmd.add_option("--pick", o.bench.picks,
+                   "How ranges are picked: uniform, zipf, distinct (each thread its own); a list")
+        ->delimiter(',')
+        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case));
+  }
+  cmd.add_option("--repeats,--repeat", o.bench.run.repeats, "Repeats; subjects take turns")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  cmd.add_option("--seconds,--duration", o.bench.run.seconds, "Of each subject, per repeat")
+      ->check(CLI::Range(0.0005, 600.0))
+      ->capture_default_str();
+  cmd.add_option("--seed", o.bench.run.seed, "Of the order in which ranges are picked")
+      ->capture_default_str();
+  cmd.add_option("--json", o.json, "Write the rows to this file; - is standard output");
+  cmd.add_option("--compare", o.compare, "Print ratios to the rows of this JSON of an earlier run");
+  cmd.footer(fmt::format(
+      "Exit status: 0 measured, 1 a subject gave a wrong answer or there is no memory, 2 bad "
+      "input.\nExample:\n  {}",
+      scenario.example));
+}
+
+int print_machine(const std::string& json) {
+  if (json.empty()) {
+    for (const auto& [name, value] : bench::describe_machine()) fmt::print("{}: {}\n", name, value);
+    return kFine;
+  }
+  nlohmann::json all;
+  for (const auto& [name, value] : bench::describe_machine()) all[name] = value;
+  all["slug"] = bench::machine_slug();
+  return write_json(all, json);
 }
 
 }  // namespace
 
 void add_bench_command(CLI::App& app, Action& action) {
-  auto options = std::make_shared<Options>();
   CLI::App* cmd = app.add_subcommand("bench", "Measure, beside what the machine itself costs");
   cmd->require_subcommand(1);
-  CLI::App* lookup =
-      cmd->add_subcommand("lookup", "Find the VMA of an address, lock it, unlock it");
-  lookup->add_option("--ranges", options->lookup.ranges, "VMAs of one page, with gaps")
-      ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
-  lookup->add_option("--repeat", options->lookup.repeats, "Repeats; subjects take turns")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  lookup->add_option("--json", options->json, "Write the rows to this file; - is standard output");
-  lookup->footer(
-      "Example:\n"
-      "  pervma bench lookup --ranges 65000 --json lookup.json");
-  lookup->callback([options, &action] { action = [options] { return run_lookup(*options); }; });
-  cmd->footer("Example:\n  pervma bench lookup");
+  for (const Scenario& scenario : kScenarios) {
+    auto options = std::make_shared<Options>();
+    CLI::App* sub = cmd->add_subcommand(scenario.name, scenario.help);
+    add_options(*sub, scenario, *options);
+    sub->callback([&scenario, options, &action] {
+      action = [&scenario, options] { return run(scenario, *options); };
+    });
+  }
+  auto json = std::make_shared<std::string>();
+  CLI::App* machine = cmd->add_subcommand("machine", "Describe what it is measured on");
+  machine->add_option("--json", *json, "Write it to this file; - is standard output");
+  machine->footer("Example:\n  pervma bench machine --json machine.json");
+  machine->callback([json, &action] { action = [json] { return print_machine(*json); }; });
+  cmd->footer("Examples:\n  pervma bench lookup --peers\n  pervma bench hot --threads 1,2");
 }
 
 }  // namespace pervma::tools

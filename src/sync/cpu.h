@@ -2,8 +2,12 @@
 // so that other 64-bit little-endian machines compile and stay right by the C++ memory model.
 #pragma once
 
+#include <cstdint>
+
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include <x86intrin.h>
+#elif !defined(__aarch64__)
+#include <chrono>
 #endif
 
 namespace pervma {
@@ -19,6 +23,33 @@ inline void cpu_relax() noexcept {
   asm volatile("yield" ::: "memory");
 #else
   asm volatile("" ::: "memory");
+#endif
+}
+
+// A counter of constant rate, to time short operations between begin and end: what comes after the
+// first does not start before it is read, what comes before the second has been done.
+inline uint64_t cpu_ticks_begin() noexcept {
+#if defined(__x86_64__)
+  _mm_lfence();
+  const uint64_t t = __rdtsc();
+  _mm_lfence();
+  return t;
+#elif defined(__aarch64__)
+  uint64_t t = 0;
+  asm volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(t)::"memory");
+  return t;
+#else
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+inline uint64_t cpu_ticks_end() noexcept {
+#if defined(__x86_64__)
+  unsigned cpu = 0;
+  const uint64_t t = __rdtscp(&cpu);
+  _mm_lfence();
+  return t;
+#else
+  return cpu_ticks_begin();
 #endif
 }
 

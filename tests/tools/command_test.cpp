@@ -109,17 +109,6 @@ TEST(Command, maps_speaks_json) {
   }
 }
 
-TEST(Command, bench_lookup_prints_the_limit_and_the_design) {
-  const std::string path = temp("lookup.json");
-  const Outcome o = pervma("bench lookup --repeat 2 --json " + path);
-  EXPECT_EQ(o.status, 0) << o.err;
-  const auto rows = nlohmann::json::parse(slurp(path));
-  ::unlink(path.c_str());
-  EXPECT_EQ(rows.at(0).at("subject"), "limit:pair");
-  EXPECT_EQ(rows.back().at("subject"), "refcount");
-  EXPECT_EQ(rows.back().at("ranges"), 1000);
-}
-
 TEST(Command, bad_input_gets_one_line_with_file_and_line) {
   const std::string path = temp("bad.txt");
   const auto with = [&](const std::string& text) {

@@ -1,0 +1,124 @@
+// subject.h: something that finds the range of an address, keeps it from changing, and lets it go,
+// while others insert and erase: a design, a peer, or what the machine itself costs.
+//
+// SubjectOf<Map> runs the same loops over each of them, compiled for each: no virtual call is
+// inside a timed operation of a reader. A Map has
+//   uint64_t find(uint64_t address, unsigned thread)   the start of the range that holds it, read
+//                                                      while the range could not change; kNothing
+//   bool insert(uint64_t start, uint64_t end)          where nothing is
+//   bool erase(uint64_t start, uint64_t end)           exactly one range
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <string>
+
+#include "bench/picker.h"
+#include "bench/worker.h"
+
+namespace pervma::bench {
+
+inline constexpr uint64_t kNothing = ~uint64_t{0};
+
+template <class M>
+concept BenchMap = requires(M& m, uint64_t a, unsigned thread) {
+  { m.find(a, thread) } -> std::same_as<uint64_t>;
+  { m.insert(a, a) } -> std::same_as<bool>;
+  { m.erase(a, a) } -> std::same_as<bool>;
+};
+
+// Which ranges the writer of a benchmark makes and takes away again.
+enum class Churn : uint8_t {
+  elsewhere,  // far from those that are looked up
+  next_door,  // in the gaps between them
+};
+
+class Subject {
+ public:
+  explicit Subject(std::string name) : name_(std::move(name)) {}
+  virtual ~Subject() = default;
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
+
+  const std::string& name() const noexcept { return name_; }
+
+  // Finds picked ranges, each checked; the next address depends on the last answer, so that
+  // operations do not overlap in the processor.
+  virtual void read(Worker&, const Layout&, Picker) = 0;
+  // The same range over and over.
+  virtual void read_one(Worker&, const Layout&, uint64_t index) = 0;
+  // One operation: insert a range of one page, erase it.
+  virtual void churn(Worker&, const Layout&, Churn) = 0;
+
+  virtual bool insert(uint64_t start, uint64_t end) = 0;
+  virtual bool erase(uint64_t start, uint64_t end) = 0;
+  // Inserts all ranges of the layout in an order without pattern.
+  bool fill(const Layout& layout) {
+    for (const uint64_t i : layout.shuffled()) {
+      if (!insert(layout.start(i), layout.start(i) + kPageSize)) return false;
+    }
+    return true;
+  }
+
+ private:
+  const std::string name_;
+};
+
+template <BenchMap Map>
+class SubjectOf final : public Subject {
+ public:
+  template <class... Arguments>
+  explicit SubjectOf(std::string name, Arguments&&... arguments)
+      : Subject(std::move(name)), map_(std::forward<Arguments>(arguments)...) {}
+
+  void read(Worker& worker, const Layout& layout, Picker picker) override {
+    read_some(worker, layout, [&] { return picker.next(); });
+  }
+  void read_one(Worker& worker, const Layout& layout, uint64_t index) override {
+    read_some(worker, layout, [&] { return index; });
+  }
+
+  void churn(Worker& worker, const Layout& layout, Churn where) override {
+    // Elsewhere, a thousand places take turns; next door, the gaps do.
+    constexpr uint64_t kElsewhere = uint64_t{1} << 44;
+    constexpr uint64_t kPlaces = 1024;
+    const uint64_t places = where == Churn::elsewhere ? kPlaces : layout.ranges;
+    Picker picker(places, worker.index(), worker.count(), worker.seed());
+    uint64_t wrong = 0;
+    worker.run<4>([&] {
+      const uint64_t i = picker.next();
+      const uint64_t start = where == Churn::elsewhere ? kElsewhere + (i << (kPageShift + 1))
+                                                       : layout.start(i) + kPageSize;
+      const bool inserted = map_.insert(start, start + kPageSize);
+      const bool erased = map_.erase(start, start + kPageSize);
+      if (!inserted || !erased) ++wrong;
+    });
+    worker.note_wrong(wrong);
+  }
+
+  bool insert(uint64_t start, uint64_t end) override { return map_.insert(start, end); }
+  bool erase(uint64_t start, uint64_t end) override { return map_.erase(start, end); }
+  Map& map() noexcept { return map_; }
+
+ private:
+  template <class Next>
+  void read_some(Worker& worker, const Layout& layout, Next next) {
+    constexpr uint64_t kInside = 123;
+    uint64_t wrong = 0;
+    uint64_t chain = 0;  // 0 unless an answer was nonsense; the compiler does not know
+    worker.run<64>([&] {
+      const uint64_t start = layout.start(next() + chain);
+      const uint64_t found = map_.find(start + kInside, worker.index());
+      wrong |= found ^ start;
+      chain = opaque(found ^ start) >> 63;
+    });
+    if (wrong != 0) worker.note_wrong(1);
+  }
+
+  Map map_;
+};
+
+// Null: no memory, or the ranges cannot be inserted.
+using SubjectPtr = std::unique_ptr<Subject>;
+
+}  // namespace pervma::bench

@@ -1,0 +1,46 @@
+#include "bench/subjects.h"
+
+#include <fmt/format.h>
+
+#include "bench/design_subjects.h"
+#include "bench/peers.h"
+
+namespace pervma::bench {
+
+std::vector<SubjectPtr> make_subjects(const BenchOptions& options, const Layout& layout) {
+  std::vector<SubjectPtr> subjects;
+  for (const Design design : options.designs) {
+    subjects.push_back(make_design_subject(design, layout.ranges));
+  }
+  if (options.peers == Peers::measured) {
+    for (SubjectPtr& peer : make_peers()) subjects.push_back(std::move(peer));
+  }
+  for (const SubjectPtr& subject : subjects) {
+    if (subject == nullptr || !subject->fill(layout)) return {};
+  }
+  return subjects;
+}
+
+Limits::Limits()
+    : pair_(make_limit_pair()), pair_shared_(make_limit_pair_shared()), rcu_(make_limit_rcu()) {}
+
+void Limits::add_cases(std::vector<Case>& cases, const char* scenario) const {
+  const auto add = [&](Subject& subject, unsigned threads) {
+    cases.push_back({.scenario = scenario,
+                     .variant = {},
+                     .subject = subject.name(),
+                     .ranges = 0,
+                     .crews = {{.role = {}, .threads = threads, .work = [&subject](Worker& w) {
+                                  subject.read_one(w, Layout{.ranges = 1}, 0);
+                                }}}});
+  };
+  add(*pair_, 1);
+  add(*pair_shared_, 2);
+  add(*rcu_, 1);
+}
+
+std::string no_room_for(const char* scenario, uint64_t ranges) {
+  return fmt::format("bench {}: no memory for {} ranges of every subject", scenario, ranges);
+}
+
+}  // namespace pervma::bench

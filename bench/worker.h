@@ -1,0 +1,95 @@
+// worker.h: one thread of a measurement: counts and times its operations while the stage says so.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "bench/histogram.h"
+#include "bench/tick_clock.h"
+
+namespace pervma::bench {
+
+// Keeps the compiler from dropping a result.
+template <class T>
+inline void keep(const T& value) noexcept {
+  asm volatile("" : : "r,m"(value) : "memory");
+}
+// The value, about which the compiler knows nothing any more.
+inline uint64_t opaque(uint64_t value) noexcept {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+enum class Phase : uint32_t { warm_up, measure, stop };
+
+// What the threads of one measurement share: read by all, written three times.
+class alignas(128) Stage {
+ public:
+  Phase phase() const noexcept { return phase_.load(std::memory_order_relaxed); }
+  void enter(Phase p) noexcept { phase_.store(p, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<Phase> phase_{Phase::warm_up};
+};
+
+class alignas(128) Worker {
+ public:
+  Worker(const Stage& stage, const TickClock& clock, unsigned index, unsigned count,
+         uint64_t seed) noexcept
+      : stage_(stage), clock_(clock), index_(index), count_(count), seed_(seed) {}
+
+  unsigned index() const noexcept { return index_; }  // among the threads of its role
+  unsigned count() const noexcept { return count_; }  // of threads of its role
+  uint64_t seed() const noexcept { return seed_; }    // another for every repeat
+
+  // Calls op() until the stage ends, and times one call of kEvery: the clock's own price is then
+  // no part of the rate. Operations before Phase::measure count for nothing.
+  template <unsigned kEvery, class Op>
+  void run(Op op) {
+    while (stage_.phase() == Phase::warm_up) {
+      for (unsigned i = 0; i < kEvery; ++i) op();
+    }
+    begin_ = cpu_ticks_begin();
+    // Once at least: a thread may get its CPU only when all is over.
+    do {
+      const uint64_t begin = cpu_ticks_begin();
+      op();
+      latency_.add(clock_.spent(begin, cpu_ticks_end()));
+      for (unsigned i = 1; i < kEvery; ++i) op();
+      operations_ += kEvery;
+    } while (stage_.phase() == Phase::measure);
+    end_ = cpu_ticks_end();
+  }
+  // What a worker that times its operations itself has measured.
+  void record(uint64_t begin, uint64_t end, uint64_t operations) noexcept {
+    begin_ = begin;
+    end_ = end;
+    operations_ = operations;
+  }
+  Histogram& latency() noexcept { return latency_; }
+  const Histogram& latency() const noexcept { return latency_; }
+  const TickClock& clock() const noexcept { return clock_; }
+
+  // Answers that were not what they had to be: the whole benchmark is void then.
+  void note_wrong(uint64_t n) noexcept { wrong_ += n; }
+  uint64_t wrong() const noexcept { return wrong_; }
+
+  double ops_per_s() const noexcept {
+    const double ns = clock_.ns(end_ - begin_);
+    return operations_ == 0 || ns <= 0 ? 0 : static_cast<double>(operations_) * 1e9 / ns;
+  }
+
+ private:
+  const Stage& stage_;
+  const TickClock& clock_;
+  const unsigned index_;
+  const unsigned count_;
+  const uint64_t seed_;
+  uint64_t operations_ = 0;
+  uint64_t wrong_ = 0;
+  uint64_t begin_ = 0;
+  uint64_t end_ = 0;
+  Histogram latency_;
+};
+
+}  // namespace pervma::bench
