@@ -60,6 +60,7 @@ class Round {
     const std::vector<int> cpus = allowed_cpus();
     std::barrier start(static_cast<std::ptrdiff_t>(workers_.size()) + 1);
     std::vector<std::jthread> threads;
+    threads.reserve(workers_.size());
     for (size_t i = 0; i < workers_.size(); ++i) {
       threads.emplace_back([&, i] {
         if (workers_.size() <= cpus.size()) bind_to(cpus[i]);
@@ -133,6 +134,7 @@ unsigned usable_cpus() noexcept {
 BenchResult run_cases(const std::vector<Case>& cases, const RunOptions& options) {
   const TickClock clock;
   std::vector<std::vector<Measured>> measured;
+  measured.reserve(cases.size());
   for (const Case& c : cases) measured.emplace_back(c.crews.size());
   for (uint32_t repeat = 0; repeat < options.repeats; ++repeat) {
     for (size_t i = 0; i < cases.size(); ++i) {

@@ -9,6 +9,7 @@ namespace pervma::bench {
 
 std::vector<SubjectPtr> make_subjects(const BenchOptions& options, const Layout& layout) {
   std::vector<SubjectPtr> subjects;
+  subjects.reserve(options.designs.size());
   for (const Design design : options.designs) {
     subjects.push_back(make_design_subject(design, layout.ranges));
   }
