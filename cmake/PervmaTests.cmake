@@ -29,6 +29,7 @@ endfunction()
 
 pervma_add_tests(sync)
 pervma_add_tests(tree)
+pervma_add_tests(range)
 pervma_add_tests(vm)
 pervma_add_tests(fault)
 if(TARGET pervma_trace)

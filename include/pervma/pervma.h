@@ -9,5 +9,6 @@
 #include "pervma/fault.h"
 #include "pervma/file.h"
 #include "pervma/mapping.h"
+#include "pervma/range_map.h"
 #include "pervma/version.h"
 #include "pervma/vma_info.h"

@@ -34,6 +34,21 @@ enum class Site : uint16_t {
   vma_abort_restores,           // a stopped writer takes kExclude back
   vma_detach_drains,            // a detacher waits for the readers inside
   vma_detach_in_one_step,       // its reference goes and kExclude comes in one exchange
+  // retirement
+  vma_last_out,             // [L8]
+  vma_retire,               // [L9]
+  vma_reader_ends_retired,  // the last one out of a retired range, at kRetired + kExclude
+
+  // --- range/range_cell.h: orders
+  copy_open,   // [G1]
+  copy_fence,  // [G2]
+  copy_count,  // [G3]
+  copy_mark,   // [G4]
+  // checks
+  copy_compares_seq,      // the range may be write-locked
+  copy_refuses_detached,  // or gone
+  copy_refuses_exclude,   // or on its way out
+  copy_compares_again,    // the mark may have moved meanwhile
 
   // --- refcount.h: orders
   ref_get,       // [C1]

@@ -8,6 +8,10 @@
 //   kExclude           being detached, everybody gone                           no
 //   kExclude+1         a writer has drained all readers, or a detacher waits    no
 //   above              a writer or a detacher waits for readers                 no
+//   kRetired+kExclude+n  retired with n readers inside, who are not waited for   no
+//
+// Only where the platform has last_out(): a retired object belongs to whoever leaves it last, which
+// the exact value kRetired + kExclude tells. It is set by retire_attached(); nobody drains after.
 //
 // What can no longer happen: with kExclude set the count only falls; from 0 only attach() leads
 // away, and it never becomes 0 by a reader. kExclude + kLimit fits 31 bits, so nothing overflows.
@@ -32,7 +36,8 @@ class BasicRefcountLock {
 
   static constexpr uint32_t kExclude = uint32_t{1} << 30;
   static constexpr uint32_t kLimit = kExclude - 1;  // The largest value a reader may produce.
-  static constexpr uint64_t kNever = 0;             // A mark that no write hold's sequence equals.
+  static constexpr uint32_t kRetired = uint32_t{1} << 31;
+  static constexpr uint64_t kNever = 0;  // A mark that no write hold's sequence equals.
 
   using Space = BasicMmapLock<P>;
   using StopToken = typename P::StopToken;
@@ -75,6 +80,12 @@ class BasicRefcountLock {
   // Closes a write-locked VMA; waits for readers that are backing out. Afterwards it may be freed
   // and reused at once.
   static void detach(Near& near, Far& far, Space& space) noexcept;
+
+  // Closes an attached VMA to new readers for good, and waits for nobody: the last reader's end
+  // calls P::last_out(). True: there was none, and the VMA is the caller's now. Wait-free.
+  [[nodiscard]] static bool retire_attached(Far& far) noexcept;
+  // The owner of a retired VMA makes it an unmarked, detached one.
+  static void reclaim_retired(Near& near, Far& far) noexcept;
 
   // Exact for the holder of the mmap write lock.
   static bool is_write_locked(const Near& near, const Space& space) noexcept {
@@ -167,7 +178,7 @@ inline void BasicRefcountLock<P>::leave(Far& far) noexcept {
   const auto* const address = &far.vm_refcnt;
   const uint32_t n = far.vm_refcnt.fetch_sub(
                          1, P::order(Site::vma_leave,
-                                     std::memory_order_release)) -  // [L3] with [L4], [L6], [L7]
+                                     std::memory_order_release)) -  // [L3] with [L4], [L6] to [L9]
                      1;
   PERVMA_DASSERT(n != 0 && n != kExclude - 1);  // More ends than begins.
   if ((P::keep(Site::vma_reader_wakes_detacher) && n == kExclude) ||
@@ -175,6 +186,31 @@ inline void BasicRefcountLock<P>::leave(Far& far) noexcept {
     P::hook(Hook::read_before_wake);
     P::wake_one(address);  // One waiter at most: both kinds hold the mmap write lock.
   }
+  if constexpr (requires { P::last_out(far.vm_refcnt); }) {
+    if (P::keep(Site::vma_reader_ends_retired) && n == kRetired + kExclude) {
+      // Reads this thread's own exchange, the end of the release sequence of all that left before.
+      (void)far.vm_refcnt.load(
+          P::order(Site::vma_last_out, std::memory_order_acquire));  // [L8] with [L3] and [L9]
+      P::last_out(far.vm_refcnt);
+    }
+  }
+}
+
+template <class P>
+inline bool BasicRefcountLock<P>::retire_attached(Far& far) noexcept {
+  // One step, as in detach(). It takes the attachment's own count away.
+  const uint32_t before = far.vm_refcnt.fetch_add(
+      kRetired + kExclude - 1,
+      P::order(Site::vma_retire, std::memory_order_acq_rel));  // [L9] pairs with [L3] and [L8]
+  PERVMA_DASSERT(before != 0 && before < kExclude);
+  return before == 1;
+}
+
+template <class P>
+inline void BasicRefcountLock<P>::reclaim_retired(Near& near, Far& far) noexcept {
+  PERVMA_DASSERT_OP(far.vm_refcnt.load(std::memory_order_relaxed), ==, kRetired + kExclude);
+  near.vm_lock_seq.store(kNever, std::memory_order_relaxed);
+  far.vm_refcnt.store(0, std::memory_order_relaxed);
 }
 
 template <class P>
@@ -273,8 +309,10 @@ inline bool BasicRefcountLock<P>::is_read_locked_or_more(const Near& near, const
 
 template <class P>
 inline uint32_t BasicRefcountLock<P>::reader_count(const Far& far) noexcept {
-  const uint32_t n = far.vm_refcnt.load(std::memory_order_relaxed) & ~kExclude;
-  return n > 1 ? n - 1 : 0;
+  const uint32_t n = far.vm_refcnt.load(std::memory_order_relaxed);
+  if ((n & kRetired) != 0) return n - kRetired - kExclude;
+  const uint32_t inside = n & ~kExclude;
+  return inside > 1 ? inside - 1 : 0;
 }
 
 }  // namespace pervma

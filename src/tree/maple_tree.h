@@ -92,10 +92,16 @@ class BasicMapleTree {
   void erase_reserved(uint64_t first, uint64_t last) noexcept {
     store_reserved(first, last, nullptr);
   }
+  // Stores only where [first, last] is empty; else false. Costs one walk.
+  [[nodiscard]] bool store_if_empty_reserved(uint64_t first, uint64_t last, void* entry) noexcept;
+  // As reserve(1), but keeps what a larger reservation still holds.
+  [[nodiscard]] bool has_stock_for_one() noexcept {
+    return stock_.size() >= nodes_needed(1) || reserve(1);
+  }
   // The same without a reservation, or as one of those it is for. False: out of memory, nothing
   // changed.
   [[nodiscard]] bool store(uint64_t first, uint64_t last, void* entry) noexcept {
-    if (stock_.size() < nodes_needed(1) && !reserve(1)) return false;
+    if (!has_stock_for_one()) return false;
     store_reserved(first, last, entry);
     return true;
   }

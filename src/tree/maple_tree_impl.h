@@ -54,6 +54,15 @@ void BasicMapleTree<P>::store_reserved(uint64_t first, uint64_t last, void* entr
 }
 
 template <class P>
+bool BasicMapleTree<P>::store_if_empty_reserved(uint64_t first, uint64_t last,
+                                                void* entry) noexcept {
+  PERVMA_ASSERT_OP(first, <=, last);
+  PERVMA_ASSERT_OP(last, <, kMapleMax);
+  PERVMA_DASSERT(entry != nullptr);
+  return MapleWriter<P>(*this, first, last, entry).store_if_empty();
+}
+
+template <class P>
 void BasicMapleTree<P>::dispose(MapleRecord<P> record) noexcept {
   if (mode_ == RcuMode::on) {
     retire_.add(record, stock_, pool_);

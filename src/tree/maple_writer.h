@@ -26,6 +26,8 @@ class MapleWriter {
       : tree_(tree), first_(first), last_(last), entry_(reinterpret_cast<uint64_t>(entry)) {}
 
   void store() noexcept;
+  // False: the range is not empty.
+  bool store_if_empty() noexcept;
   // Unpublishes the root, if that is not done, and disposes of all below it.
   void clear(MapleRef<P> root) noexcept;
 
@@ -180,6 +182,20 @@ void MapleWriter<P>::store() noexcept {
   }
   walk(left_, first_);
   if (last_ > left_[tree_.height_ - 1].last || !store_in_leaf()) rebuild();
+}
+
+template <class P>
+bool MapleWriter<P>::store_if_empty() noexcept {
+  if (tree_.empty()) {
+    start_tree();
+    return true;
+  }
+  walk(left_, first_);
+  // Empty neighbours are one, and do not cross leaves.
+  const Step& at = left_[tree_.height_ - 1];
+  if (entry_at(*at.node.leaf(), at.slot) != 0 || slot_last(at, at.slot) < last_) return false;
+  if (!store_in_leaf()) rebuild();
+  return true;
 }
 
 template <class P>

@@ -64,7 +64,8 @@ class NodePool {
     static constexpr size_t kSpareBytes = size_t{4} << 20;
     static void construct(void*) noexcept {}
     static void destroy(void* cell) noexcept;
-    static void*& link(void* cell) noexcept { return *static_cast<void**>(cell); }
+    static void* next(void* cell) noexcept { return *static_cast<void**>(cell); }
+    static void set_next(void* cell, void* next) noexcept { *static_cast<void**>(cell) = next; }
   };
   using Store = SlabStore<Cell>;
 

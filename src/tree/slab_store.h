@@ -37,7 +37,7 @@ struct SlabHead {
 };
 
 // Cell: kBytes, kAlign; kSpareBytes, what is kept in empty slabs; construct(void*), destroy(void*),
-// and link(void*), where a free cell may keep a pointer.
+// next(void*) and set_next(void*, void*), a pointer that a free cell keeps.
 template <class Cell>
 class SlabStore {
  public:
@@ -63,7 +63,7 @@ class SlabStore {
     }
     void* cell = slab->free;
     if (cell != nullptr) {
-      slab->free = Cell::link(cell);
+      slab->free = Cell::next(cell);
     } else {
       cell = cell_at(slab, slab->carved++);
       Cell::construct(cell);
@@ -95,7 +95,7 @@ class SlabStore {
     SlabHead* slab = slab_of(cell);
     PERVMA_DASSERT_OP(slab->used, >, 0U);
     if (slab->used == slab->cells) link(partial_, slab);
-    Cell::link(cell) = slab->free;
+    Cell::set_next(cell, slab->free);
     slab->free = cell;
     --live_;
     if (--slab->used != 0) return nullptr;

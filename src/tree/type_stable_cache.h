@@ -8,8 +8,9 @@
 // reader looks at in a free T. alloc() hands a T out as its last owner left it. Empty slabs go back
 // to the system after a grace period.
 //
-// T is default-constructible without throwing and has a member `void* free_link`, or a member
-// function `void*& free_link()`. Every member may be called from any thread.
+// T is default-constructible without throwing and has a member `void* free_link`, or, where readers
+// look at every word of a free T too, member functions `free_next()` and `set_free_next(void*)` on
+// one of its atomics. Every member may be called from any thread.
 #pragma once
 
 #include <cstddef>
@@ -91,12 +92,20 @@ class TypeStableCache {
 
     static void construct(void* cell) noexcept { ::new (cell) T(); }
     static void destroy(void* cell) noexcept { static_cast<T*>(cell)->~T(); }
-    static void*& link(void* cell) noexcept {
+    static void* next(void* cell) noexcept {
       T& object = *static_cast<T*>(cell);
-      if constexpr (requires { object.free_link(); }) {
-        return object.free_link();
+      if constexpr (requires { object.free_next(); }) {
+        return object.free_next();
       } else {
         return object.free_link;
+      }
+    }
+    static void set_next(void* cell, void* next) noexcept {
+      T& object = *static_cast<T*>(cell);
+      if constexpr (requires { object.set_free_next(next); }) {
+        object.set_free_next(next);
+      } else {
+        object.free_link = next;
       }
     }
   };

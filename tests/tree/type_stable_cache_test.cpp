@@ -25,13 +25,14 @@ struct alignas(64) Thing {
   ~Thing() { destroyed.fetch_add(1); }
 };
 
-// The link as a function, as a T with private members gives it.
+// The link in an atomic, as a T gives it whose every word stale readers may look at.
 class Linked {
  public:
-  void*& free_link() noexcept { return link_; }
+  void* free_next() const noexcept { return link_.load(std::memory_order_relaxed); }
+  void set_free_next(void* next) noexcept { link_.store(next, std::memory_order_relaxed); }
 
  private:
-  void* link_ = nullptr;
+  std::atomic<void*> link_{nullptr};
 };
 
 struct TypeStableCacheTest : ::testing::Test {

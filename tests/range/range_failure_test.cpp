@@ -1,0 +1,134 @@
+// Every allocation of ranges and tree nodes fails once: ENOMEM, and the map is as it was.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pervma/range_map.h"
+
+namespace pervma {
+namespace {
+
+Range range(uint64_t start, uint64_t end) { return {Address{start}, Address{end}}; }
+
+// Fails the nth allocation from now on, and those after it.
+struct Allocations {
+  int until_failure = -1;
+  static bool fail(void* context) {
+    auto& self = *static_cast<Allocations*>(context);
+    return self.until_failure >= 0 && self.until_failure-- <= 0 ? (self.until_failure = 0, true)
+                                                                : false;
+  }
+};
+
+struct RangeFailureTest : ::testing::Test {
+  using Map = RangeMap<uint64_t>;
+  Allocations allocations;
+  Map map = make();
+
+  Map make() {
+    RangeMapOptions<uint64_t> options;
+    options.fail_allocation = &Allocations::fail;
+    options.fail_context = &allocations;
+    return Map::create(options).value();
+  }
+  std::string text() {
+    std::string out;
+    (void)map.for_each(range(0, ~uint64_t{0}), [&](const Map::Guard& guard) {
+      out += std::to_string(guard.range().start.value) + "-" +
+             std::to_string(guard.range().end.value) + "=" + std::to_string(guard.value()) + " ";
+    });
+    return out;
+  }
+  // Lets the operation meet every failure in turn; between them the map must not change.
+  void each_fails(const std::function<Result<void>(RangeWriter<uint64_t>&)>& operation) {
+    const std::string before = text();
+    for (int n = 0; n < 1000; ++n) {
+      // A fresh stock each time: what is left from before would hide failures.
+      allocations.until_failure = n;
+      auto w = map.write();
+      const Result<void> done = operation(*w);
+      w->end();
+      allocations.until_failure = -1;
+      ASSERT_EQ(map.check(), "");
+      if (done) {
+        EXPECT_NE(text(), before);
+        return;
+      }
+      ASSERT_EQ(done.error(), Error::nomem);
+      ASSERT_EQ(text(), before);
+    }
+    FAIL() << "never succeeds";
+  }
+  void fill(uint64_t ranges) {
+    auto w = map.write();
+    for (uint64_t i = 0; i < ranges; ++i) ASSERT_TRUE(w->insert(range(i * 10, i * 10 + 10), i));
+  }
+};
+
+TEST_F(RangeFailureTest, the_first_insert) {
+  each_fails([](auto& w) { return w.insert(range(1, 2), 3); });
+}
+
+TEST_F(RangeFailureTest, an_insert_into_many) {
+  fill(3000);
+  each_fails([](auto& w) { return w.insert(range(40000, 40001), 3); });
+}
+
+TEST_F(RangeFailureTest, a_split) {
+  fill(300);
+  each_fails([](auto& w) { return w.split(Address{1505}, 3); });
+}
+
+TEST_F(RangeFailureTest, a_merge) {
+  fill(300);
+  each_fails([](auto& w) { return w.merge(Address{1500}); });
+}
+
+TEST_F(RangeFailureTest, an_erasure_of_many) {
+  fill(3000);
+  each_fails([](auto& w) -> Result<void> {
+    const auto count = w.erase_in(range(1000, 20000));
+    return count ? Result<void>() : std::unexpected(count.error());
+  });
+}
+
+TEST_F(RangeFailureTest, a_retirement_of_many) {
+  fill(3000);
+  each_fails([](auto& w) -> Result<void> {
+    const auto count = w.retire_in(range(1000, 20000));
+    return count ? Result<void>() : std::unexpected(count.error());
+  });
+}
+
+TEST_F(RangeFailureTest, a_cut) {
+  fill(300);
+  each_fails([](auto& w) -> Result<void> {
+    const auto count = w.cut(range(1505, 1705));
+    return count ? Result<void>() : std::unexpected(count.error());
+  });
+}
+
+TEST_F(RangeFailureTest, a_load) {
+  fill(10);
+  each_fails([](auto& w) {
+    std::vector<RangeEntry<uint64_t>> entries;
+    for (uint64_t i = 0; i < 400; ++i) entries.push_back({range(1000 + i * 3, 1002 + i * 3), i});
+    return w.load(entries);
+  });
+}
+
+TEST_F(RangeFailureTest, a_reservation_makes_the_rest_infallible) {
+  fill(100);
+  auto w = map.write();
+  ASSERT_TRUE(w->reserve(200));
+  allocations.until_failure = 0;
+  for (uint64_t i = 0; i < 200; ++i) {
+    ASSERT_TRUE(w->insert(range(50000 + i * 3, 50001 + i * 3), i)) << i;
+  }
+  allocations.until_failure = -1;
+}
+
+}  // namespace
+}  // namespace pervma
