@@ -89,6 +89,8 @@ TEST_F(RangeDeadlockTest, a_hold_that_was_handed_over_is_released_by_another_thr
 TEST_F(RangeDeadlockTest, guards_of_more_maps_than_a_thread_can_note_are_refused) {
   std::vector<Map> maps;
   std::vector<RangeGuard<int>> guards;
+  maps.reserve(HeldMaps::kMaps);
+  guards.reserve(HeldMaps::kMaps);
   for (uint32_t i = 0; i < HeldMaps::kMaps; ++i) {
     maps.push_back(Map::create().value());
     ASSERT_TRUE(maps.back().write()->insert(range(1, 2), 3));

@@ -17,8 +17,10 @@ struct Allocations {
   int until_failure = -1;
   static bool fail(void* context) {
     auto& self = *static_cast<Allocations*>(context);
-    return self.until_failure >= 0 && self.until_failure-- <= 0 ? (self.until_failure = 0, true)
-                                                                : false;
+    if (self.until_failure < 0) return false;
+    if (self.until_failure == 0) return true;
+    --self.until_failure;
+    return false;
   }
 };
 
@@ -114,6 +116,7 @@ TEST_F(RangeFailureTest, a_load) {
   fill(10);
   each_fails([](auto& w) {
     std::vector<RangeEntry<uint64_t>> entries;
+    entries.reserve(400);
     for (uint64_t i = 0; i < 400; ++i) entries.push_back({range(1000 + i * 3, 1002 + i * 3), i});
     return w.load(entries);
   });

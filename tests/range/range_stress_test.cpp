@@ -125,6 +125,7 @@ struct RangeStressTest : ::testing::Test {
 
   void run(int readers, int sections) {
     std::vector<std::thread> threads;
+    threads.reserve(static_cast<size_t>(readers));
     for (int i = 0; i < readers; ++i) threads.emplace_back([this, i] { reader(100 + i); });
     writer(1, sections);
     stop = true;
@@ -141,6 +142,7 @@ TEST_F(RangeStressTest, one_reader_beside_one_writer) { run(1, 3000); }
 
 TEST_F(RangeStressTest, writers_take_turns) {
   std::vector<std::thread> threads;
+  threads.reserve(3);
   for (uint64_t i = 0; i < 3; ++i) {
     threads.emplace_back([this, i] {
       for (uint64_t k = 0; k < 300; ++k) {

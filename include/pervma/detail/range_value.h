@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -47,7 +48,7 @@ struct RangeValue {
   [[nodiscard]] static bool put(void* storage, Value& value) noexcept {
     if constexpr (kWords) {
       uint64_t words[kCount] = {};
-      std::memcpy(words, &value, sizeof value);
+      std::memcpy(words, static_cast<const void*>(std::addressof(value)), sizeof value);
       for (uint32_t i = 0; i < kCount; ++i) set_range_word(storage, i, words[i]);
     } else if constexpr (kInline) {
       ::new (storage) Value(std::move(value));
