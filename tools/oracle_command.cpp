@@ -12,6 +12,8 @@
 #include "tools/designs.h"
 #include "tools/output.h"
 #include "tools/progress_bar.h"
+#include "trace/linux_versions.h"
+#include "trace/oracle_minimise.h"
 #include "trace/oracle_recorder.h"
 #include "trace/oracle_run.h"
 
@@ -28,7 +30,10 @@ struct Options {
   std::vector<std::string> paths;
   std::string designs = "all";
   std::string json;
+  std::string record;
+  std::string out;
   bool stop_at_first = false;
+  bool minimise = false;
   bool live = false;
   std::string seeds = "1..200";
   uint32_t ops = 300;
@@ -51,10 +56,58 @@ void print_mismatch(const std::string& file, Design design, const OracleMismatch
   }
 }
 
+// Kernels that are not 6.18 differ in known ways: which of them it may be.
+nlohmann::json known_differences(const OracleRecording& recording, const OracleMismatch& m,
+                                 const Options& options) {
+  nlohmann::json list = nlohmann::json::array();
+  trace::for_each_known_difference(
+      recording.kernel, recording.ops[m.index].call, [&](const trace::LinuxDifference& d) {
+        list.push_back(d.what);
+        if (options.json == "-") return;
+        fmt::print("  known (docs/linux-versions.md), since Linux {}.{}: {}\n", d.since.major,
+                   d.since.minor, d.what);
+      });
+  return list;
+}
+
+bool write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  return !file.fail();
+}
+
+// "live seed 7" -> "live-seed-7.minimal.trace", "a/b.trace.gz" -> "b.minimal.trace".
+std::string minimal_name(const std::string& file) {
+  std::string name = std::filesystem::path(file).filename().string();
+  if (const size_t end = name.find(".trace"); end != std::string::npos) name.resize(end);
+  std::ranges::replace(name, ' ', '-');
+  return name + ".minimal.trace";
+}
+
+// Writes the shortest scenario that has the difference. Its path.
+std::string minimise(const OracleRecording& recording, const std::string& file,
+                     OracleRunner& runner, const OracleMismatch& m, const Options& options) {
+  const Result<trace::Minimised> small = trace::minimise_recording(runner, recording, m.index);
+  if (!small) throw std::runtime_error(file + ": no memory to minimise it");
+  const std::string path = options.out.empty() ? minimal_name(file) : options.out;
+  if (!write_text(path, small->text)) throw std::runtime_error(path + ": cannot be written");
+  if (options.json != "-") {
+    fmt::print("  minimised: {} of {} operations, {} tries, {}: {}\n", small->operations,
+               m.index + 1, small->tries,
+               small->answers == trace::AnswersOf::running_kernel
+                   ? "answered by the running kernel"
+                   : "the answer of the last one as recorded",
+               path);
+  }
+  return path;
+}
+
 // Runs one recording under each design. False: stop here.
 bool run_one(const OracleRecording& recording, const std::string& file,
              std::vector<std::pair<Design, OracleRunner>>& runners, const Options& options,
              Totals& totals) {
+  bool minimised = false;  // One scenario is enough for all designs.
   for (auto& [design, runner] : runners) {
     Result<OracleOutcome> outcome = runner.run(recording);
     if (!outcome) throw std::runtime_error(file + ": no memory to run it");
@@ -64,13 +117,19 @@ bool run_one(const OracleRecording& recording, const std::string& file,
     ++totals.mismatches;
     const OracleMismatch& m = *outcome->mismatch;
     if (options.json != "-") print_mismatch(file, design, m);
+    nlohmann::json known = known_differences(recording, m, options);
+    std::string small;
+    if (options.minimise && !minimised) small = minimise(recording, file, runner, m, options);
+    minimised = true;
     totals.list.push_back({{"file", file},
                            {"line", m.line},
                            {"design", design_name(design)},
                            {"operation", m.operation},
                            {"pervma", m.what},
                            {"linux_map", m.linux_map},
-                           {"pervma_map", m.pervma_map}});
+                           {"pervma_map", m.pervma_map},
+                           {"known", std::move(known)},
+                           {"minimised", small}});
     if (options.stop_at_first) return false;
   }
   return true;
@@ -127,6 +186,52 @@ std::pair<uint64_t, uint64_t> parse_seeds(const std::string& text) {
   }
 }
 
+int live_failed(Error error, uint64_t seed) {
+  return bad_input(error == Error::perm
+                       ? "oracle --live: this kernel does not let a process arrange its "
+                         "address space for the comparison"
+                       : fmt::format("oracle --live: seed {}: the recording process failed", seed));
+}
+
+// Writes a random sequence with the running kernel's answers.
+int run_record_live(const Options& options) {
+  const uint64_t seed = parse_seeds(options.seeds).first;
+  const Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
+  if (!live) return live_failed(live.error(), seed);
+  if (!write_text(options.record, live->text)) {
+    return bad_input(options.record + ": cannot be written");
+  }
+  fmt::print("{}: {} operations recorded\n", options.record, options.ops);
+  return kFine;
+}
+
+// Executes a scenario's operations on the running kernel and writes its answers.
+int run_record(const Options& options) {
+  if (options.live) return run_record_live(options);
+  if (options.paths.size() != 1) {
+    throw CLI::ValidationError("--record", "name one scenario whose operations are to be recorded");
+  }
+  trace::TraceResult<OracleRecording> r = trace::read_oracle_recording(options.paths[0]);
+  if (!r) return bad_input(r.error().to_string());
+  for (const trace::OracleOp& op : r->ops) {
+    if (is_safe_to_record(op)) continue;
+    return bad_input(fmt::format("{}:{}: this could reach outside of the window: {}",
+                                 options.paths[0], op.line, r->text_of(op)));
+  }
+  const std::vector<trace::OracleOperation> operations(r->ops.begin(), r->ops.end());
+  const Result<trace::LiveRecording> live = trace::record_operations(r->setup, operations);
+  if (!live) {
+    return bad_input(live.error() == Error::io
+                         ? options.paths[0] + ": the recording process failed"
+                         : options.paths[0] + ": this kernel does not let it be recorded here");
+  }
+  if (!write_text(options.record, live->text)) {
+    return bad_input(options.record + ": cannot be written");
+  }
+  fmt::print("{}: {} operations recorded\n", options.record, operations.size());
+  return kFine;
+}
+
 int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>>& runners) {
   const auto [first, last] = parse_seeds(options.seeds);
   Totals totals;
@@ -135,13 +240,7 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
   const ProgressBar bar("live", done, last - first + 1);
   for (uint64_t seed = first; seed <= last; ++seed) {
     Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
-    if (!live) {
-      return bad_input(
-          live.error() == Error::perm
-              ? "oracle --live: this kernel does not let a process arrange its "
-                "address space for the comparison"
-              : fmt::format("oracle --live: seed {}: the recording process failed", seed));
-    }
+    if (!live) return live_failed(live.error(), seed);
     left_out.insert(live->left_out.begin(), live->left_out.end());
     const std::string name = fmt::format("live seed {}", seed);
     trace::TraceResult<OracleRecording> r =
@@ -157,6 +256,7 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
 }
 
 int run(const Options& options) {
+  if (!options.record.empty()) return run_record(options);
   std::vector<std::pair<Design, OracleRunner>> runners;
   for (const Design design : parse_designs(options.designs)) {
     Result<OracleRunner> runner = OracleRunner::create(design);
@@ -187,14 +287,26 @@ void add_oracle_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   cmd->add_flag("--stop-at-first", options->stop_at_first, "Stop at the first difference");
+  cmd->add_flag(
+      "--minimise", options->minimise,
+      "Write the shortest scenario that has a recording's difference to NAME.minimal.trace");
+  cmd->add_option("--out", options->out, "With --minimise: where to write the scenario")
+      ->needs("--minimise");
+  cmd->add_option(
+      "--record", options->record,
+      "Execute the operations of PATH, a scenario, on the running kernel, and write its "
+      "answers to this file");
   cmd->add_option("--json", options->json,
                   "Write the differences to this file; - is standard output");
   cmd->footer(
       "A recording ends at its first difference: what follows would differ for that alone.\n"
+      "docs/oracle.md says how to read one, and how to add a scenario.\n"
       "Exit status: 0 no difference, 1 differences, 2 bad input.\n"
       "Examples:\n"
-      "  pervma oracle tests/oracle/directed\n"
-      "  pervma oracle --live --seeds 1..200 --ops 300 --design refcount");
+      "  pervma oracle tests/trace/oracle\n"
+      "  pervma oracle --live --seeds 1..200 --ops 300 --design refcount\n"
+      "  pervma oracle failing.trace --stop-at-first --minimise --out small.trace\n"
+      "  pervma oracle new.trace --record tests/trace/oracle/new.trace");
   cmd->callback([options, &action] { action = [options] { return run(*options); }; });
 }
 

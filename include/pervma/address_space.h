@@ -139,6 +139,8 @@ class AddressSpace {
   virtual std::vector<VmaInfo> vmas() const = 0;
   // Those that meet the range.
   virtual std::vector<VmaInfo> vmas_in(Range) const = 0;
+  // Shows those that meet the range, in order, under the mmap lock for read. Allocates nothing.
+  virtual void for_each_vma(Range, VmaVisitor&) const = 0;
   // The VMA at the address, under the mmap lock for read.
   virtual std::optional<VmaInfo> find_vma(Address) const = 0;
   // The text of /proc/PID/maps, and a count of what is mapped and there. Both go from VMA to VMA

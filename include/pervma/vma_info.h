@@ -39,6 +39,7 @@ enum class VmaFlag : uint32_t {
   pfnmap = 1u << 26,
   mixedmap = 1u << 27,
   user_fault = 1u << 28,
+  sync = 1u << 30,     // MapFlags::sync was given; nothing more is modelled
   special = 1u << 29,  // made by the system (vdso): may not be touched by advice that drops pages
 };
 
@@ -111,6 +112,25 @@ struct VmaInfo {
   uint32_t device_minor = 0;
   uint64_t inode = 0;
   std::string name;  // file name, [heap], [stack], or the name of the mapping
+};
+
+struct FileIdentity;
+
+// The same without copies, for who looks at many: valid during the call that shows it.
+struct VmaView {
+  Range range;
+  VmaFlags flags;
+  uint64_t page_offset = 0;            // as VmaInfo::page_offset
+  const FileIdentity* file = nullptr;  // null: anonymous
+};
+
+class VmaVisitor {
+ public:
+  // Called under the mmap lock for read: must not call into the space.
+  virtual void visit(const VmaView&) = 0;
+
+ protected:
+  ~VmaVisitor() = default;
 };
 
 }  // namespace pervma

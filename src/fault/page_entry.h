@@ -7,6 +7,7 @@
 //   bit 4   dirty      was writable since it was installed
 //   bit 5   anon       the frame is private memory, not a page of a file's cache
 //   bit 6   guard      no frame: an access here is refused whatever the VMA allows; not present
+//   bit 7   freed      the program gave its contents up and did not write since: the frame may go
 //   12..43  number of the frame, or of the next table
 //
 // All bits zero: nothing here, the next access faults. In upper tables only present and the number.
@@ -69,6 +70,7 @@ class PageEntry {
   constexpr bool is_guard() const noexcept { return (bits_ & kGuard) != 0; }
   constexpr bool is_anon() const noexcept { return (bits_ & kAnon) != 0; }
   constexpr bool is_dirty() const noexcept { return (bits_ & kDirty) != 0; }
+  constexpr bool is_freed() const noexcept { return (bits_ & kFreed) != 0; }
   constexpr bool is_zero_page() const noexcept { return is_present() && frame() == kZeroFrame; }
   // Whether the frame is counted: not nothing, not a mark, not the shared zero page.
   constexpr bool has_counted_frame() const noexcept {
@@ -82,10 +84,14 @@ class PageEntry {
   constexpr bool allows(Right wanted) const noexcept {
     return is_present() && includes(rights(), wanted);
   }
-  // With these rights besides; becoming writable is becoming dirty.
+  // With these rights besides; becoming writable is becoming dirty, and wanted again.
   constexpr PageEntry with_rights(Right more) const noexcept {
-    const uint64_t dirty = includes(more, Right::write) ? kDirty : 0;
-    return from_bits(bits_ | static_cast<uint64_t>(more) | dirty);
+    if (!includes(more, Right::write)) return from_bits(bits_ | static_cast<uint64_t>(more));
+    return from_bits((bits_ & ~kFreed) | static_cast<uint64_t>(more) | kDirty);
+  }
+  // Given up by the program, until the next store, which faults.
+  constexpr PageEntry freed() const noexcept {
+    return from_bits((bits_ | kFreed) & ~static_cast<uint64_t>(Right::write));
   }
   // With these rights at most.
   constexpr PageEntry limited_to(Right most) const noexcept {
@@ -99,6 +105,7 @@ class PageEntry {
   static constexpr uint64_t kDirty = 1 << 4;
   static constexpr uint64_t kAnon = static_cast<uint64_t>(PageKind::anon);
   static constexpr uint64_t kGuard = 1 << 6;
+  static constexpr uint64_t kFreed = 1 << 7;
 
   static constexpr uint64_t address_bits(Frame frame) noexcept {
     return uint64_t{frame.number} << kPageShift;

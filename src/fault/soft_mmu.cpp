@@ -61,6 +61,33 @@ void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
   frames_.retire(gather);
 }
 
+void SoftMmu::mark_freed(Range range) noexcept {
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (entry.is_anon() && entry.has_counted_frame()) leaf.set(i, entry.freed());
+    }
+  });
+}
+
+// Frames that somebody else shows as well stay, as in Linux.
+void SoftMmu::reclaim(const VmaFields& vma, Range range) noexcept {
+  const bool may_vanish = vma.flags().has(VmaFlag::droppable);
+  FrameGather gather;
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (!entry.is_anon() || !entry.has_counted_frame()) continue;
+      if (!(may_vanish || entry.is_freed()) || !frames_.is_sole(entry.frame())) continue;
+      leaf.set(i, PageEntry{});
+      frames_.drop(entry.frame(), gather);
+    }
+  });
+  frames_.retire(gather);
+}
+
 Result<void> SoftMmu::install_guards(Range range) noexcept {
   FrameGather gather;
   Result<void> result;

@@ -69,6 +69,8 @@ class SoftMmu final : public Mmu {
 
   void zap(Range) noexcept override;
   void discard(Range) noexcept override;
+  void mark_freed(Range) noexcept override;
+  void reclaim(const VmaFields&, Range) noexcept override;
   Result<void> install_guards(Range) noexcept override;
   void remove_guards(Range) noexcept override;
   void free_tables(Range span, Range limits) noexcept override;

@@ -7,14 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "pervma/mapping.h"
 #include "pervma/vma_info.h"
+#include "trace/oracle_operation.h"
 #include "trace/trace_error.h"
 
 namespace pervma::trace {
-
-inline constexpr Address kOracleWindow{0x2000'0000'0000};
-inline constexpr uint64_t kOracleWindowPages = 65536;
 
 // What a VMA shows, as an index: anonymous memory, a file of the recording, or the K-th shared
 // anonymous object.
@@ -36,49 +33,14 @@ struct OracleVma {
   friend bool operator==(const OracleVma&, const OracleVma&) = default;
 };
 
-enum class OracleCall : uint8_t {
-  mmap,
-  munmap,
-  mprotect,
-  madvise,
-  mremap,
-  mlock,
-  mlock2,
-  munlock,
-  mlockall,
-  munlockall,
-  mseal,
-  setname,
-  brk,
-  mincore,
-  read,
-  write,
-  fork,
-};
-
-enum class OracleSignal : uint8_t { none, segv_maperr, segv_accerr, bus_adrerr };
-
-// An operation and Linux's answer. Fields that the call does not have are zero.
-struct OracleOp {
-  OracleCall call{};
+// An operation and Linux's answer.
+struct OracleOp : OracleOperation {
+  OracleAnswer answer;
   uint32_t line = 0;
   uint32_t text = 0;  // where the line is in OracleRecording::text, and
   uint32_t text_size = 0;
-  Address address{};
-  uint64_t length = 0;
-  uint64_t new_length = 0;
-  Address new_address{};
-  uint32_t prot = 0;
-  uint32_t flags = 0;  // of mmap, mremap, mlock2, mlockall
-  int32_t advice = 0;
-  uint8_t file = 0;  // of mmap: 0, or the number of an OracleOpening plus 1
-  uint64_t offset = 0;
-  uint8_t byte = 0;  // to write, or that was read
-  // The answer.
-  int error = 0;
-  OracleSignal signal = OracleSignal::none;
-  Address place{};          // of mmap, mremap, brk
-  std::string bits;         // of mincore
+  uint32_t bits = 0;  // of mincore: the same, of its digits
+  uint32_t bits_size = 0;
   uint32_t gone_first = 0;  // in OracleRecording::gone
   uint32_t gone_count = 0;
   uint32_t new_first = 0;  // in OracleRecording::vmas
@@ -94,24 +56,31 @@ struct OracleFile {
   uint8_t base = 0;  // what the pattern of its first bytes starts from
 };
 
+// What a process is given before the first operation.
+struct OracleSetup {
+  int64_t brk = -1;            // where the heap begins, a page; -1: brk is not used
+  int64_t memlock = -1;        // RLIMIT_MEMLOCK, pages; -1: no limit
+  int64_t address_space = -1;  // RLIMIT_AS, pages beyond what is mapped; -1: no limit
+  friend bool operator==(const OracleSetup&, const OracleSetup&) = default;
+};
+
 struct OracleRecording {
   std::string path;
-  int64_t brk = -1;      // page, or -1
-  int64_t memlock = -1;  // pages, or -1: no limit
+  OracleSetup setup;
+  std::string kernel;  // what `uname -r` said, as far as the recording has it
   std::vector<OracleFile> files;
   std::vector<OracleOp> ops;
   std::vector<OracleVma> vmas;
   std::vector<uint64_t> gone;  // first pages
-  std::string text;
+  std::string text;            // all of the file
 
   std::string_view text_of(const OracleOp& op) const noexcept {
     return std::string_view(text).substr(op.text, op.text_size);
   }
+  std::string_view bits_of(const OracleOp& op) const noexcept {
+    return std::string_view(text).substr(op.bits, op.bits_size);
+  }
 };
-
-// The openings that a recording's mmap calls name.
-enum class OracleOpening : uint8_t { a, b, a_read_only, a_again };
-inline constexpr unsigned kOracleOpenings = 4;
 
 // Reads one file, plain or compressed. An error for everything that is not whole and known.
 [[nodiscard]] TraceResult<OracleRecording> read_oracle_recording(const std::string& path);
@@ -126,7 +95,7 @@ inline constexpr unsigned kOracleOpenings = 4;
 
 // One VMA as the format prints it, without the sign in front.
 std::string to_string(const OracleVma&, const OracleRecording&);
-// "EINVAL" for 22; the number for others.
-std::string errno_text(int error);
+// The first lines of a recording, up to its first operation.
+std::string oracle_head(const OracleSetup&, std::string_view header_fields);
 
 }  // namespace pervma::trace

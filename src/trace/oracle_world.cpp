@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/prctl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -21,6 +22,7 @@ constexpr uint64_t kLowest = 0x10000;
 constexpr uint64_t kTop = 0x7ffffffff000;
 constexpr uint32_t kMostVmas = 4096;
 constexpr uint64_t kStackBytes = uint64_t{1} << 20;
+constexpr uint64_t kStackLimit = uint64_t{8} << 20;  // as SpaceOptions has it
 
 struct Vma {
   uint64_t start;
@@ -46,6 +48,7 @@ struct State {
   uint64_t shared_inodes[4096] = {};
   uint32_t shared_count = 0;
   Vma maps[2][kMostVmas] = {};
+  Range ranges[kMostVmas] = {};  // of the map that was read last
   uint32_t counts[2] = {0, 0};
   int now = 0;
   char out[1 << 16] = {};
@@ -182,6 +185,7 @@ void read_map() noexcept {
     }
     return true;
   });
+  for (uint32_t i = 0; i < count; ++i) s.ranges[i] = {Address{map[i].start}, Address{map[i].end}};
   // Numbers in the order of first appearance, by address within one operation.
   for (uint32_t i = 0; i < count; ++i) {
     const Vma& v = map[i];
@@ -269,19 +273,58 @@ void grow_stack() noexcept {
   (void)space[0];
 }
 
+// The i-th blank-separated number of a line of text, from 1; 0 where there is none.
+uint64_t number_at(const char* text, unsigned i) noexcept {
+  while (i > 1 && *text != 0) {
+    if (*text++ == ' ') --i;
+  }
+  uint64_t v = 0;
+  for (; *text >= '0' && *text <= '9'; ++text) v = v * 10 + static_cast<uint64_t>(*text - '0');
+  return v;
+}
+
+// Reads a short file of /proc into `text`.
+bool read_small(const char* path, std::span<char> text) noexcept {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const ssize_t n = read(fd, text.data(), text.size() - 1);
+  close(fd);
+  text[n > 0 ? static_cast<size_t>(n) : 0] = 0;
+  return n > 0;
+}
+
+// All fields at once: this form needs no capability, the ones for single fields do.
 bool move_brk(int64_t page) noexcept {
+  char text[2048];
+  if (!read_small("/proc/self/stat", text)) return false;
+  const char* after_name = strrchr(text, ')');
+  if (after_name == nullptr) return false;
+  // Of proc(5)'s numbering: the third field is the first behind the name.
+  const auto field = [&](unsigned i) { return number_at(after_name + 2, i - 2); };
   const uint64_t at = kWindow + static_cast<uint64_t>(page) * kPage;
-  const auto set = [](unsigned long what, uint64_t value) {
-    return prctl(PR_SET_MM, what, value, 0, 0) == 0;
-  };
+  prctl_mm_map map{};
+  map.start_code = field(26);
+  map.end_code = field(27);
+  map.start_stack = field(28);
   // The kernel wants the break above the data segment, wherever it believes that to be.
-  if (!set(PR_SET_MM_START_DATA, kLowest) || !set(PR_SET_MM_END_DATA, kLowest + kPage))
-    return false;
-  // The break must not lie below its start at any moment: which order works depends on where it
-  // was.
-  const bool down = set(PR_SET_MM_START_BRK, at);
-  if (!set(PR_SET_MM_BRK, at)) return false;
-  return down || set(PR_SET_MM_START_BRK, at);
+  map.start_data = kLowest;
+  map.end_data = kLowest + kPage;
+  map.start_brk = at;
+  map.brk = at;
+  map.arg_start = field(48);
+  map.arg_end = field(49);
+  map.env_start = field(50);
+  map.env_end = field(51);
+  map.exe_fd = ~__u32{0};
+  return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) == 0;
+}
+
+bool limit_address_space(int64_t pages) noexcept {
+  char text[128];
+  if (!read_small("/proc/self/statm", text)) return false;
+  const rlim_t bytes = (number_at(text, 1) + static_cast<uint64_t>(pages)) * kPage;
+  const rlimit limit{bytes, bytes};
+  return setrlimit(RLIMIT_AS, &limit) == 0;
 }
 
 bool limit_locking(int64_t pages) noexcept {
@@ -299,9 +342,9 @@ Touch touched() noexcept {
 
 }  // namespace
 
-Made make(const Setup& setup) noexcept {
+Made make(int out_fd, const OracleSetup& setup) noexcept {
   Made made;
-  s.out_fd = setup.out_fd;
+  s.out_fd = out_fd;
   s.files[kFileA] = memfd_create("A", MFD_CLOEXEC);
   s.files[kFileB] = memfd_create("B", MFD_CLOEXEC);
   s.filler = memfd_create("filler", MFD_CLOEXEC);
@@ -327,9 +370,14 @@ Made make(const Setup& setup) noexcept {
   sigaction(SIGBUS, &action, nullptr);
 
   grow_stack();
+  const rlimit stack_limit{kStackLimit, kStackLimit};
+  (void)setrlimit(RLIMIT_STACK, &stack_limit);
   if (!occupy_all()) return made;
-  made.brk = setup.brk_page >= 0 && move_brk(setup.brk_page);
-  made.memlock = setup.memlock >= 0 && limit_locking(setup.memlock);
+  if (setup.brk >= 0 && move_brk(setup.brk)) made.setup.brk = setup.brk;
+  if (setup.memlock >= 0 && limit_locking(setup.memlock)) made.setup.memlock = setup.memlock;
+  if (setup.address_space >= 0 && limit_address_space(setup.address_space)) {
+    made.setup.address_space = setup.address_space;
+  }
   made.ok = true;
   read_map();
   return made;
@@ -348,63 +396,13 @@ void flush() noexcept {
   s.out_used = 0;
 }
 
-void put(const char* text) noexcept {
-  const size_t n = strlen(text);
-  if (s.out_used + n > sizeof s.out) flush();
-  memcpy(s.out + s.out_used, text, n);
-  s.out_used += n;
+void put(std::string_view text) noexcept {
+  if (s.out_used + text.size() > sizeof s.out) flush();
+  memcpy(s.out + s.out_used, text.data(), text.size());
+  s.out_used += text.size();
 }
 
-void put_number(uint64_t v) noexcept {
-  char digits[24];
-  char* p = digits + sizeof digits;
-  *--p = 0;
-  do {
-    *--p = static_cast<char>('0' + v % 10);
-    v /= 10;
-  } while (v != 0);
-  put(p);
-}
-
-void put_signed(int64_t v) noexcept {
-  if (v < 0) put("-");
-  put_number(v < 0 ? -static_cast<uint64_t>(v) : static_cast<uint64_t>(v));
-}
-
-void put_hex(uint64_t v) noexcept {
-  char digits[20];
-  char* p = digits + sizeof digits;
-  *--p = 0;
-  do {
-    *--p = "0123456789abcdef"[v & 15];
-    v >>= 4;
-  } while (v != 0);
-  put(p);
-}
-
-void put_address(uint64_t a) noexcept {
-  if (a == 0) {
-    put("NULL");
-  } else if (a < kWindow || a > kWindowEnd + 64 * kPage) {
-    put("!0x");
-    put_hex(a);
-  } else {
-    put_length(a - kWindow);
-  }
-}
-
-void put_length(uint64_t n) noexcept {
-  if (n > kWindowPages * kPage * 2) {
-    put("!0x");
-    put_hex(n);
-    return;
-  }
-  put_number(n / kPage);
-  if (n % kPage != 0) {
-    put("+");
-    put_number(n % kPage);
-  }
-}
+void put_number(uint64_t v) noexcept { put(OracleText().number(v).view()); }
 
 void put_changes() noexcept {
   read_map();
@@ -434,12 +432,10 @@ void put_dump() noexcept {
   for (uint32_t i = 0; i < s.counts[s.now]; ++i) put_vma_whole("= ", s.maps[s.now][i]);
 }
 
-uint32_t vma_count() noexcept { return s.counts[s.now]; }
-uint64_t vma_start(uint32_t i) noexcept { return s.maps[s.now][i].start; }
-uint64_t vma_end(uint32_t i) noexcept { return s.maps[s.now][i].end; }
+std::span<const Range> vmas() noexcept { return {s.ranges, s.counts[s.now]}; }
 
 bool is_private_anonymous(uint64_t a) noexcept {
-  for (uint32_t i = 0; i < vma_count(); ++i) {
+  for (uint32_t i = 0; i < s.counts[s.now]; ++i) {
     const Vma& v = s.maps[s.now][i];
     if (v.start <= a && a < v.end) return v.inode == 0;
   }

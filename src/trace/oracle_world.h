@@ -5,6 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "trace/oracle_recording.h"
 
 namespace pervma::trace::world {
 
@@ -17,31 +21,21 @@ inline constexpr uint64_t kSizeA = 64 * kPage;
 inline constexpr uint64_t kSizeB = 20 * kPage + 291;
 enum File : int { kFileA, kFileB, kFileAReadOnly, kFileA2, kFiles };
 
-struct Setup {
-  int out_fd;        // where the recording's text goes
-  int64_t brk_page;  // -1: brk is left alone
-  int64_t memlock;   // pages; -1: no limit
-};
-
-// What the child could not arrange; the recording says so in its header.
+// What the child could arrange; the recording says so in its header.
 struct Made {
   bool ok = false;
-  bool brk = false;
-  bool memlock = false;
+  OracleSetup setup;  // as it is now: -1 for what could not be had
 };
 
-// Arranges the address space of the calling process. Afterwards: no allocation, no C++ streams.
-Made make(const Setup&) noexcept;
+// Arranges the address space of the calling process, which writes its recording to `out_fd`.
+// Afterwards: no allocation, no C++ streams.
+Made make(int out_fd, const OracleSetup&) noexcept;
 
 int fd(File) noexcept;
 
 // --- text, buffered; flushed when full and by flush() ---
-void put(const char* text) noexcept;
+void put(std::string_view text) noexcept;
 void put_number(uint64_t) noexcept;
-void put_signed(int64_t) noexcept;
-void put_hex(uint64_t) noexcept;
-void put_address(uint64_t) noexcept;  // as the format's ADDR
-void put_length(uint64_t) noexcept;   // as the format's LEN
 void flush() noexcept;
 
 // --- the map of the window ---
@@ -49,12 +43,9 @@ void flush() noexcept;
 void put_changes() noexcept;
 // Prints all of it ("D" and "=" lines).
 void put_dump() noexcept;
-// Number of VMAs, and whether the page is of private anonymous memory.
-uint32_t vma_count() noexcept;
+// The VMAs' ranges as they were last read.
+std::span<const Range> vmas() noexcept;
 bool is_private_anonymous(uint64_t address) noexcept;
-// Start and end of the i-th VMA.
-uint64_t vma_start(uint32_t i) noexcept;
-uint64_t vma_end(uint32_t i) noexcept;
 
 // --- touching memory ---
 enum class Touch : uint8_t { ok, maperr, accerr, bus };

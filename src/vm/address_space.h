@@ -80,6 +80,7 @@ class BasicAddressSpace : public AddressSpace {
 
   std::vector<VmaInfo> vmas() const override;
   std::vector<VmaInfo> vmas_in(Range) const override;
+  void for_each_vma(Range, VmaVisitor&) const override;
   std::optional<VmaInfo> find_vma(Address) const override;
   std::string to_maps() const override;
   SpaceStatistics statistics() const override;

@@ -89,10 +89,11 @@ Result<void> BasicAddressSpace<L>::advise_pages_of(const VmaT& v, Range range,
   switch (advice) {
     case Advice::dontneed:
     case Advice::dontneed_locked: mmu_.discard(range); return {};
+    case Advice::free: mmu_.mark_freed(range); return {};
+    case Advice::pageout: mmu_.reclaim(v, range); return {};
     case Advice::guard_remove: mmu_.remove_guards(range); return {};
     case Advice::remove: return mmu_.punch_hole(*v.file, v.pgoff_at(range.start), range.pages());
-    default:  // Of freed memory the bytes may stay or become zero: they stay. The rest are hints.
-      return {};
+    default: return {};  // Hints.
   }
 }
 

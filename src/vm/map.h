@@ -14,6 +14,7 @@ Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req,
   if (any(req.flags & MapFlags::growsdown)) flags |= VmaFlag::growsdown;
   if (any(req.flags & MapFlags::locked)) flags |= VmaFlag::locked;
   if (any(req.flags & MapFlags::stack)) flags |= VmaFlag::nohugepage;
+  if (any(req.flags & MapFlags::sync)) flags |= VmaFlag::sync;
   if (any(req.flags & MapFlags::locked) && options_.memlock_limit == 0) {
     return std::unexpected(Error::perm);
   }
@@ -79,20 +80,23 @@ Result<void> BasicAddressSpace<L>::install(const RangeTraits& traits) noexcept {
   }
   VmaT* const prev = prev_of(traits.range.start);
   VmaT* const next = vma_from(traits.range.end);
+  const bool lockable = can_be_locked(traits.flags);
   const Merge merge{traits, prev, nullptr, next, nullptr};
   VmaT* covering = merge_new(merge);
   if (covering == nullptr) {
     VmaT& v = take_spare();
     v.range = traits.range;
     v.pgoff = traits.pgoff;
-    v.init_flags(traits.flags);
+    // Compared with its neighbours as if it could be locked: beside memory that is not, and like
+    // it cannot be, it stays by itself.
+    v.init_flags(lockable ? traits.flags : traits.flags & ~kLockedFlags);
     v.file = traits.file;
     if (v.file != nullptr) v.file->hold();
     v.name = traits.name;
     insert(v);
     covering = &v;
   }
-  if (traits.flags.has(VmaFlag::locked)) locked_pages_ += traits.range.pages().value;
+  if (lockable && traits.flags.has(VmaFlag::locked)) locked_pages_ += traits.range.pages().value;
   tell(*covering);
   for (VmaT* v = removed->first; v != nullptr;) {
     VmaT* const after = v->next_detached;
@@ -114,7 +118,6 @@ Result<Address> BasicAddressSpace<L>::map_locked(const MapRequest& req, uint64_t
   }
   Result<VmaFlags> flags = flags_for(req, length);
   if (!flags) return std::unexpected(flags.error());
-  if (!can_be_locked(*flags)) *flags &= ~kLockedFlags;
 
   RangeTraits traits{range, *flags, req.offset >> kPageShift, req.file.get(), nullptr};
   FileRef shared_memory;

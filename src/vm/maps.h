@@ -59,6 +59,21 @@ std::vector<VmaInfo> BasicAddressSpace<L>::vmas_in(Range r) const {
 }
 
 template <VmaLockDesign L>
+void BasicAddressSpace<L>::for_each_vma(Range r, VmaVisitor& visitor) const {
+  if (r.empty()) return;
+  const MmapRead read(mm_);
+  MapleTree::Cursor cursor(tree_, r.start.value);
+  for (void* p = cursor.find(r.start.value, r.end.value - 1); p != nullptr;
+       p = cursor.next(r.end.value - 1)) {
+    const VmaT& v = *static_cast<const VmaT*>(p);
+    visitor.visit({.range = v.range,
+                   .flags = v.flags(),
+                   .page_offset = v.pgoff,
+                   .file = v.file != nullptr ? &v.file->object().identity() : nullptr});
+  }
+}
+
+template <VmaLockDesign L>
 std::optional<VmaInfo> BasicAddressSpace<L>::find_vma(Address a) const {
   const MmapRead read(mm_);
   const VmaT* v = vma_at(a);

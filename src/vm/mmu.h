@@ -29,6 +29,13 @@ class Mmu {
   virtual void zap(Range) noexcept = 0;
   // The same, but guard marks stay (an advice does not end them). Needs: a lock that keeps the VMA.
   virtual void discard(Range) noexcept = 0;
+  // The program does not need what its private pages hold, if it does not write them again: they
+  // stay, until reclaim(). Needs: a lock that keeps the VMA.
+  virtual void mark_freed(Range) noexcept = 0;
+  // Takes away what may go without being kept anywhere: private pages that were marked freed and
+  // not written since, all of droppable memory. The range is a part of the VMA. Needs: a lock that
+  // keeps it.
+  virtual void reclaim(const VmaFields& vma, Range) noexcept = 0;
   // Puts a guard mark in place of every page of the range: an access is refused there. Needs:
   // quiet. Error::nomem: a part may be marked.
   virtual Result<void> install_guards(Range) noexcept = 0;

@@ -92,6 +92,20 @@ TEST_P(MmuConformance, freed_tables_come_again_and_neighbours_stay) {
 }
 
 // All old rights x all new ones: what is there never allows more than both.
+TEST_P(MmuConformance, a_freed_page_stays_until_it_is_reclaimed_and_a_store_keeps_it) {
+  LooseVma vma(range_, kReadWrite);
+  for (uint64_t p = 0; p < 3; ++p) put(vma, page_of(range_, p), 7);
+  m_->mmu().mark_freed({range_.start, page_of(range_, 2)});
+  EXPECT_EQ(get(range_.start), 7);
+  EXPECT_FALSE(m_->reaches(range_.start, Access::write));  // The store is to be seen.
+  put(vma, page_of(range_, 1), 8);
+  m_->mmu().reclaim(vma, range_);
+  EXPECT_FALSE(m_->reaches(range_.start, Access::read));
+  EXPECT_EQ(get(page_of(range_, 1)), 8);
+  EXPECT_EQ(get(page_of(range_, 2)), 7);
+  clear(vma);
+}
+
 TEST_P(MmuConformance, protect_takes_rights_away_and_gives_none) {
   const VmaFlags all[] = {VmaFlags{}, kRead, kReadWrite, VmaFlag::read | VmaFlag::exec,
                           kReadWrite | VmaFlag::exec};

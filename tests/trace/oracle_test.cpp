@@ -35,7 +35,7 @@ TEST(OracleReader, bad_input_is_named_by_file_and_line) {
   EXPECT_EQ(error_of(start), "t:4: truncated: there is no E line");
   EXPECT_NE(error_of(start + "O 0 fly 1 2 -> 0\nE 1\n").find("t:5: an operation that is not known"),
             std::string::npos);
-  EXPECT_NE(error_of(start + "O 1 munlockall -> 0\n").find("operation 0 is missing"),
+  EXPECT_NE(error_of(start + "O 1 munlockall -> 0\n").find("an operation is missing"),
             std::string::npos);
   EXPECT_NE(error_of(start + "O 0 munmap 1 2 -> -EWHAT\n").find("an unknown errno"),
             std::string::npos);

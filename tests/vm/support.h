@@ -65,6 +65,8 @@ class FakeMmu final : public Mmu {
     const std::scoped_lock lock(mutex_);
     erase(pages_, r);
   }
+  void mark_freed(Range) noexcept override {}
+  void reclaim(const VmaFields&, Range) noexcept override {}
   Result<void> install_guards(Range r) noexcept override {
     const std::scoped_lock lock(mutex_);
     erase(pages_, r);

@@ -1,0 +1,53 @@
+// oracle_replica.h: pervma's side of a comparison: a space in the recorded world, which executes
+// the operations of recordings.
+//
+// The world is the recorded one: everything but the window is occupied by mappings that never
+// merge, and the files have the recorded bytes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "pervma/pervma.h"
+#include "trace/oracle_recording.h"
+
+namespace pervma::trace {
+
+class OracleReplica {
+ public:
+  // `files`: what the recording's F lines name; the first is A, the second B.
+  static Result<OracleReplica> create(Engine&, Design, const OracleSetup&,
+                                      std::span<const OracleFile> files);
+
+  // Executes one operation. After a fork the space is the child; its parents wait.
+  OracleAnswer execute(const OracleOperation&);
+  // Of the last mincore that was answered: a byte per page.
+  std::span<const uint8_t> bits() const noexcept { return bits_; }
+
+  AddressSpace& space() noexcept { return *spaces_.back(); }
+  // The VMAs that meet the range, as a recording shows them. Shared anonymous objects are numbered
+  // when they are first seen here.
+  void vmas_in(Range, std::vector<OracleVma>& to);
+
+ private:
+  explicit OracleReplica(Engine& engine) noexcept : engine_(&engine) {}
+
+  OracleAnswer map(const OracleOperation&);
+  OracleAnswer residency(const OracleOperation&);
+  OracleAnswer load(const OracleOperation&);
+  OracleAnswer store(const OracleOperation&);
+  Result<void> fork();
+  OracleBacking backing_of(const FileIdentity*);
+
+  Engine* engine_;
+  std::vector<std::unique_ptr<AddressSpace>> spaces_;
+  std::vector<FileRef> openings_;
+  std::vector<uint64_t> shared_;  // inodes of shared anonymous objects, as they appeared
+  std::vector<uint8_t> bits_;
+};
+
+// The files of recordings that are made here.
+std::span<const OracleFile> oracle_files();
+
+}  // namespace pervma::trace
