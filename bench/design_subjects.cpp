@@ -14,13 +14,24 @@ namespace {
 using Locks = std::tuple<MmapLockDesign, RefcountLock>;
 static_assert(std::tuple_size_v<Locks> == kDesigns.size(), "a design is missing here");
 
+// Neighbours get other rights, so that they stay apart.
+bool map_page(AddressSpace& space, uint64_t start, uint64_t end) {
+  const bool odd = ((start >> kPageShift) & 1) != 0;
+  const Result<Address> mapped =
+      space.map({.address = Address{start},
+                 .length = end - start,
+                 .prot = odd ? Prot::read : Prot::read | Prot::write,
+                 .flags = MapFlags::private_ | MapFlags::anonymous | MapFlags::fixed_noreplace,
+                 .file = {},
+                 .offset = 0});
+  return mapped.has_value();
+}
+
 template <VmaLockDesign L>
 class SpaceMap {
  public:
-  SpaceMap(std::unique_ptr<Engine> engine, std::unique_ptr<AddressSpace> space)
-      : engine_(std::move(engine)),
-        owner_(std::move(space)),
-        space_(static_cast<BasicAddressSpace<L>&>(*owner_)) {}
+  explicit SpaceMap(DesignSpace made)
+      : owner_(std::move(made)), space_(static_cast<BasicAddressSpace<L>&>(*owner_.space)) {}
 
   uint64_t find(uint64_t address, unsigned) noexcept {
     const Address a{address};
@@ -34,51 +45,52 @@ class SpaceMap {
     const auto* vma = space_.vma_at(a);
     return vma == nullptr ? kNothing : vma->start().value;
   }
-  bool insert(uint64_t start, uint64_t end) noexcept {
-    // Neighbours get other rights, so that they stay apart.
-    const bool odd = ((start >> kPageShift) & 1) != 0;
-    const Result<Address> mapped =
-        space_.map({.address = Address{start},
-                    .length = end - start,
-                    .prot = odd ? Prot::read : Prot::read | Prot::write,
-                    .flags = MapFlags::private_ | MapFlags::anonymous | MapFlags::fixed_noreplace,
-                    .file = {},
-                    .offset = 0},
-                   {});
-    return mapped.has_value();
-  }
+  bool insert(uint64_t start, uint64_t end) noexcept { return map_page(space_, start, end); }
   bool erase(uint64_t start, uint64_t end) noexcept {
     return space_.unmap(Address{start}, end - start, {}).has_value();
   }
 
  private:
-  const std::unique_ptr<Engine> engine_;
-  const std::unique_ptr<AddressSpace> owner_;
+  const DesignSpace owner_;
   BasicAddressSpace<L>& space_;
 };
 
 // Makes the subject if the space is of this lock's design.
 template <VmaLockDesign L>
-bool try_make(std::unique_ptr<Engine>& engine, std::unique_ptr<AddressSpace>& space,
-              SubjectPtr& subject) {
-  if (dynamic_cast<BasicAddressSpace<L>*>(space.get()) == nullptr) return false;
-  subject = std::make_unique<SubjectOf<SpaceMap<L>>>(std::string(design_name(space->design())),
-                                                     std::move(engine), std::move(space));
+bool try_make(DesignSpace& made, SubjectPtr& subject) {
+  if (dynamic_cast<BasicAddressSpace<L>*>(made.space.get()) == nullptr) return false;
+  std::string name(design_name(made.space->design()));
+  subject = std::make_unique<SubjectOf<SpaceMap<L>>>(std::move(name), std::move(made));
   return true;
 }
 
 }  // namespace
 
-SubjectPtr make_design_subject(Design design, uint64_t ranges) {
+bool DesignSpace::fill(const Layout& layout) const {
+  if (space == nullptr) return false;
+  for (const uint64_t i : layout.shuffled()) {
+    if (!map_page(*space, layout.start(i), layout.start(i) + kPageSize)) return false;
+  }
+  return true;
+}
+
+DesignSpace make_design_space(SpaceOptions options, uint64_t ranges) {
+  DesignSpace made;
   Result<std::unique_ptr<Engine>> engine = Engine::create();
-  if (!engine) return nullptr;
-  Result<std::unique_ptr<AddressSpace>> space =
-      (*engine)->create_space({.design = design, .max_map_count = 2 * ranges + 4096});
-  if (!space) return nullptr;
+  if (!engine) return made;
+  made.engine = std::move(*engine);
+  options.max_map_count = 2 * ranges + 4096;
+  Result<std::unique_ptr<AddressSpace>> space = made.engine->create_space(options);
+  if (space) made.space = std::move(*space);
+  return made;
+}
+
+SubjectPtr make_design_subject(Design design, uint64_t ranges) {
+  DesignSpace made = make_design_space({.design = design}, ranges);
   SubjectPtr subject;
-  std::apply(
-      [&]<class... L>(const L*...) { (void)(try_make<L>(*engine, *space, subject) || ...); },
-      std::apply([]<class... L>(const L&...) { return std::tuple<const L*...>(); }, Locks{}));
+  if (made.space == nullptr) return subject;
+  std::apply([&]<class... L>(const L*...) { (void)(try_make<L>(made, subject) || ...); },
+             std::apply([]<class... L>(const L&...) { return std::tuple<const L*...>(); }, Locks{}));
   return subject;
 }
 

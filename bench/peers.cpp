@@ -1,6 +1,8 @@
 #include "bench/peers.h"
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
 
@@ -41,21 +43,35 @@ class StartMap {
   }
   bool insert(uint64_t start, uint64_t end) {
     const Exclusive lock(mutex_);
+    return insert_locked(start, end);
+  }
+  bool erase(uint64_t start, uint64_t end) {
+    const Exclusive lock(mutex_);
+    return erase_locked(start, end);
+  }
+  bool insert_and_erase(const uint64_t* starts, size_t n) {
+    const Exclusive lock(mutex_);
+    bool good = true;
+    for (size_t i = 0; i < n; ++i) good &= insert_locked(starts[i], starts[i] + kPageSize);
+    for (size_t i = 0; i < n; ++i) good &= erase_locked(starts[i], starts[i] + kPageSize);
+    return good;
+  }
+
+ private:
+  bool insert_locked(uint64_t start, uint64_t end) {
     const auto next = map_.lower_bound(start);
     if (next != map_.end() && next->first < end) return false;
     if (next != map_.begin() && std::prev(next)->second.end > start) return false;
     map_.emplace_hint(next, start, RangeValue{end, start});
     return true;
   }
-  bool erase(uint64_t start, uint64_t end) {
-    const Exclusive lock(mutex_);
+  bool erase_locked(uint64_t start, uint64_t end) {
     const auto at = map_.find(start);
     if (at == map_.end() || at->second.end != end) return false;
     map_.erase(at);
     return true;
   }
 
- private:
   Mutex mutex_;
   Ordered map_;
 };
@@ -108,7 +124,9 @@ class TbbMap {
     uint64_t value;
   };
   tbb::rw_mutex mutex_;
-  tbb::concurrent_map<uint64_t, Entry> map_;
+  // The allocator that the other maps have, so that memory is compared alike.
+  tbb::concurrent_map<uint64_t, Entry, std::less<>, std::allocator<std::pair<const uint64_t, Entry>>>
+      map_;
 };
 #endif
 
@@ -144,25 +162,25 @@ class IclMap {
 #endif
 
 template <class Map>
-SubjectPtr peer(const char* name) {
-  return std::make_unique<SubjectOf<Map>>(name);
+SubjectMaker peer(const char* name) {
+  return [name] { return std::make_unique<SubjectOf<Map>>(name); };
 }
 
 }  // namespace
 
-std::vector<SubjectPtr> make_peers() {
-  std::vector<SubjectPtr> peers;
-  peers.push_back(peer<StdMap>("std::map+shared_mutex"));
+std::vector<SubjectMaker> peer_makers() {
+  return {
+      peer<StdMap>("std::map+shared_mutex"),
 #if defined(PERVMA_BENCH_ABSL)
-  peers.push_back(peer<AbslMap>("absl::btree_map+Mutex"));
+      peer<AbslMap>("absl::btree_map+Mutex"),
 #endif
 #if defined(PERVMA_BENCH_BOOST)
-  peers.push_back(peer<IclMap>("boost::icl+shared_mutex"));
+      peer<IclMap>("boost::icl+shared_mutex"),
 #endif
 #if defined(PERVMA_BENCH_TBB)
-  peers.push_back(peer<TbbMap>("tbb::map+rw_mutex"));
+      peer<TbbMap>("tbb::map+rw_mutex"),
 #endif
-  return peers;
+  };
 }
 
 }  // namespace pervma::bench

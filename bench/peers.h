@@ -9,6 +9,6 @@ namespace pervma::bench {
 
 // Those that were compiled in: always std::map + std::shared_mutex; others where CMake found their
 // libraries.
-std::vector<SubjectPtr> make_peers();
+std::vector<SubjectMaker> peer_makers();
 
 }  // namespace pervma::bench

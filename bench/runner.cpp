@@ -68,7 +68,9 @@ class Round {
         (*work_[i])(*workers_[i]);
       });
     }
+    if (case_.extent == Extent::once) stage_.enter(Phase::stop);
     start.arrive_and_wait();
+    if (case_.extent == Extent::once) return;
     sleep_for(options_.seconds / 4);
     stage_.enter(Phase::measure);
     sleep_for(options_.seconds);

@@ -30,6 +30,9 @@ struct Crew {
   std::function<void(Worker&)> work;
 };
 
+// timed: threads work until the time is over. once: until they have done their work.
+enum class Extent : uint8_t { timed, once };
+
 // One line of the result per crew.
 struct Case {
   std::string scenario;
@@ -37,6 +40,7 @@ struct Case {
   std::string subject;
   uint64_t ranges = 0;
   std::vector<Crew> crews;
+  Extent extent = Extent::timed;
   std::function<void()> before{};  // before each repeat
   std::function<void()> after{};   // after each repeat
 };

@@ -7,9 +7,13 @@
 //                                                      while the range could not change; kNothing
 //   bool insert(uint64_t start, uint64_t end)          where nothing is
 //   bool erase(uint64_t start, uint64_t end)           exactly one range
+// and, where it can take its lock once for several changes,
+//   bool insert_and_erase(const uint64_t* starts, size_t n)   pages: insert all, then erase all
 #pragma once
 
+#include <array>
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -49,6 +53,11 @@ class Subject {
   virtual void read_one(Worker&, const Layout&, uint64_t index) = 0;
   // One operation: insert a range of one page, erase it.
   virtual void churn(Worker&, const Layout&, Churn) = 0;
+  // The same next door, kPairs operations under one hold of the lock, where the subject has such a
+  // thing.
+  static constexpr size_t kPairs = 32;
+  virtual bool has_sections() const noexcept = 0;
+  virtual void churn_in_sections(Worker&, const Layout&) = 0;
 
   virtual bool insert(uint64_t start, uint64_t end) = 0;
   virtual bool erase(uint64_t start, uint64_t end) = 0;
@@ -96,11 +105,36 @@ class SubjectOf final : public Subject {
     worker.note_wrong(wrong);
   }
 
+  bool has_sections() const noexcept override { return kSections; }
+  void churn_in_sections(Worker& worker, const Layout& layout) override {
+    if constexpr (kSections) {
+      Picker picker(layout.ranges, worker.index(), worker.count(), worker.seed());
+      uint64_t wrong = 0;
+      std::array<uint64_t, kPairs> starts{};
+      const size_t pairs = std::min<size_t>(kPairs, layout.ranges);
+      worker.run<1>(
+          [&] {
+            // Gaps in a row from a random one on, so that none is met twice.
+            const uint64_t first = picker.next();
+            for (size_t i = 0; i < pairs; ++i) {
+              starts[i] = layout.start((first + i) % layout.ranges) + kPageSize;
+            }
+            if (!map_.insert_and_erase(starts.data(), pairs)) ++wrong;
+          },
+          pairs);
+      worker.note_wrong(wrong);
+    }
+  }
+
   bool insert(uint64_t start, uint64_t end) override { return map_.insert(start, end); }
   bool erase(uint64_t start, uint64_t end) override { return map_.erase(start, end); }
   Map& map() noexcept { return map_; }
 
  private:
+  static constexpr bool kSections = requires(Map& m, const uint64_t* starts) {
+    { m.insert_and_erase(starts, kPairs) } -> std::same_as<bool>;
+  };
+
   template <class Next>
   void read_some(Worker& worker, const Layout& layout, Next next) {
     constexpr uint64_t kInside = 123;
@@ -118,7 +152,8 @@ class SubjectOf final : public Subject {
   Map map_;
 };
 
-// Null: no memory, or the ranges cannot be inserted.
 using SubjectPtr = std::unique_ptr<Subject>;
+// Makes an empty one. Null: no memory.
+using SubjectMaker = std::function<SubjectPtr()>;
 
 }  // namespace pervma::bench

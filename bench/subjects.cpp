@@ -7,17 +7,23 @@
 
 namespace pervma::bench {
 
-std::vector<SubjectPtr> make_subjects(const BenchOptions& options, const Layout& layout) {
-  std::vector<SubjectPtr> subjects;
-  subjects.reserve(options.designs.size());
+std::vector<SubjectMaker> subject_makers(const BenchOptions& options, uint64_t ranges) {
+  std::vector<SubjectMaker> makers;
+  makers.reserve(options.designs.size());
   for (const Design design : options.designs) {
-    subjects.push_back(make_design_subject(design, layout.ranges));
+    makers.emplace_back([design, ranges] { return make_design_subject(design, ranges); });
   }
   if (options.peers == Peers::measured) {
-    for (SubjectPtr& peer : make_peers()) subjects.push_back(std::move(peer));
+    for (SubjectMaker& peer : peer_makers()) makers.push_back(std::move(peer));
   }
-  for (const SubjectPtr& subject : subjects) {
-    if (subject == nullptr || !subject->fill(layout)) return {};
+  return makers;
+}
+
+std::vector<SubjectPtr> make_subjects(const BenchOptions& options, const Layout& layout) {
+  std::vector<SubjectPtr> subjects;
+  for (const SubjectMaker& make : subject_makers(options, layout.ranges)) {
+    subjects.push_back(make());
+    if (subjects.back() == nullptr || !subjects.back()->fill(layout)) return {};
   }
   return subjects;
 }

@@ -9,7 +9,9 @@
 
 namespace pervma::bench {
 
-// The designs and, if asked for, the peers, filled with the ranges of the layout. Empty: no memory,
+// The designs and, if asked for, the peers, with room for so many ranges.
+std::vector<SubjectMaker> subject_makers(const BenchOptions&, uint64_t ranges);
+// All of them, filled with the ranges of the layout. Empty: no memory,
 // or one of them refused a range.
 std::vector<SubjectPtr> make_subjects(const BenchOptions&, const Layout&);
 

@@ -43,9 +43,10 @@ class alignas(128) Worker {
   uint64_t seed() const noexcept { return seed_; }    // another for every repeat
 
   // Calls op() until the stage ends, and times one call of kEvery: the clock's own price is then
-  // no part of the rate. Operations before Phase::measure count for nothing.
+  // no part of the rate. Operations before Phase::measure count for nothing. A call may do several
+  // operations at once; the time of one is then its part.
   template <unsigned kEvery, class Op>
-  void run(Op op) {
+  void run(Op op, uint64_t per_call = 1) {
     while (stage_.phase() == Phase::warm_up) {
       for (unsigned i = 0; i < kEvery; ++i) op();
     }
@@ -54,17 +55,41 @@ class alignas(128) Worker {
     do {
       const uint64_t begin = cpu_ticks_begin();
       op();
-      latency_.add(clock_.spent(begin, cpu_ticks_end()));
+      latency_.add(clock_.spent(begin, cpu_ticks_end()) / per_call);
       for (unsigned i = 1; i < kEvery; ++i) op();
-      operations_ += kEvery;
+      operations_ += kEvery * per_call;
     } while (stage_.phase() == Phase::measure);
     end_ = cpu_ticks_end();
   }
-  // What a worker that times its operations itself has measured.
-  void record(uint64_t begin, uint64_t end, uint64_t operations) noexcept {
-    begin_ = begin;
-    end_ = end;
-    operations_ = operations;
+  // The same for an operation that changes something which undo() puts back: op(0) .. op(n-1), then
+  // undo(0) .. undo(n-1), which is not measured.
+  template <class Op, class Undo>
+  void run_undone(unsigned n, Op op, Undo undo) {
+    uint64_t spent = 0;
+    while (stage_.phase() == Phase::warm_up) {
+      for (unsigned i = 0; i < n; ++i) op(i);
+      for (unsigned i = 0; i < n; ++i) undo(i);
+    }
+    do {
+      const uint64_t begin = cpu_ticks_begin();
+      op(0);
+      const uint64_t first = cpu_ticks_end();
+      for (unsigned i = 1; i < n; ++i) op(i);
+      spent += cpu_ticks_end() - begin;
+      latency_.add(clock_.spent(begin, first));
+      operations_ += n;
+      for (unsigned i = 0; i < n; ++i) undo(i);
+    } while (stage_.phase() == Phase::measure);
+    end_ = begin_ + spent;
+  }
+  // Does so many operations once, as one piece of work (see Case::once).
+  template <class Work>
+  void run_once(uint64_t operations, Work work) {
+    begin_ = cpu_ticks_begin();
+    work();
+    end_ = cpu_ticks_end();
+    operations_ += operations;
+    latency_.add((end_ - begin_) / operations);
   }
   Histogram& latency() noexcept { return latency_; }
   const Histogram& latency() const noexcept { return latency_; }

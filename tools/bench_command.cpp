@@ -6,9 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/churn.h"
+#include "bench/free.h"
 #include "bench/hot.h"
 #include "bench/lookup.h"
 #include "bench/machine.h"
+#include "bench/memory.h"
+#include "bench/spike.h"
+#include "bench/tree.h"
 #include "tools/bench_output.h"
 #include "tools/commands.h"
 #include "tools/designs.h"
@@ -30,24 +34,38 @@ struct Options {
   std::string compare;
 };
 
+// What a benchmark can be asked for, besides designs, ranges and repeats.
+enum Asks : unsigned { kThreads = 1, kPick = 2, kPeers = 4, kSeconds = 8 };
+
 // One benchmark as the command line knows it.
 struct Scenario {
   const char* name;
   const char* help;
   const char* example;
   BenchResult (*run)(const BenchOptions&);
-  bool picks;  // has --pick
-  bool peers;  // has --peers
+  unsigned asks;
+  uint64_t ranges = 1000;
+  uint32_t repeats = 10;
 };
 
 constexpr Scenario kScenarios[] = {
     {"lookup", "Find the range of an address, keep it from changing, let it go",
      "pervma bench lookup --ranges 1000,65000 --threads 1,2 --pick uniform,distinct --peers",
-     bench::bench_lookup, true, true},
+     bench::bench_lookup, kThreads | kPick | kPeers | kSeconds},
     {"churn", "Readers beside a writer that maps and unmaps, elsewhere and next door",
-     "pervma bench churn --peers --json churn.json", bench::bench_churn, false, true},
+     "pervma bench churn --peers --json churn.json", bench::bench_churn,
+     kThreads | kPeers | kSeconds},
     {"hot", "Everybody on one range", "pervma bench hot --threads 1,2 --repeats 20",
-     bench::bench_hot, false, true},
+     bench::bench_hot, kThreads | kPeers | kSeconds},
+    {"spike", "Threads start all at once: each maps a stack and a TLS area and touches them",
+     "pervma bench spike --threads 1,2,4", bench::bench_spike, kThreads | kSeconds},
+    {"tree", "The data structures alone: store, erase, walk, gaps, insert and erase",
+     "pervma bench tree --ranges 65000 --peers", bench::bench_tree,
+     kThreads | kPeers | kSeconds},
+    {"memory", "Bytes per range, all included", "pervma bench memory --peers --json -",
+     bench::bench_memory, kPeers, 65000, 1},
+    {"free", "Be rid of many VMAs: munmap and exit",
+     "pervma bench free --ranges 50000 --repeats 20", bench::bench_free, kSeconds, 50000},
 };
 
 int run(const Scenario& scenario, Options& options) {
@@ -75,30 +93,7 @@ int run(const Scenario& scenario, Options& options) {
   return options.json.empty() ? kFine : write_json(bench_json(*rows, this_run), options.json);
 }
 
-void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
-  cmd.add_option("--design", o.designs, "Designs, separated by commas, or all: " + design_names())
-      ->capture_default_str();
-  if (scenario.peers) {
-    cmd.add_flag("--peers", o.peers,
-                 "Measure what people use today, too, as far as it is built in");
-  }
-  cmd.add_option("--ranges", o.bench.ranges, "Ranges of one page, with gaps of one page; a list")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
-  cmd.add_option("--threads", o.bench.threads, "Threads (churn: readers); a list")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  if (scenario.picks) {
-    const std::map<std::string, bench::Pick> names{{"uniform", bench::Pick::uniform},
-                                                   {"zipf", bench::Pick::zipf},
-                                                   {"distinct", bench::Pick::distinct}};
-    cmd.add_option("--pick", o.bench.picks,
-                   "How ranges are picked: uniform, zipf, distinct (each thread its own); a list")
-        ->delimiter(',')
-        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case));
-  }
+void add_timing_options(CLI::App& cmd, Options& o) {
   cmd.add_option("--repeats,--repeat", o.bench.run.repeats, "Repeats; subjects take turns")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
@@ -107,6 +102,36 @@ void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
       ->capture_default_str();
   cmd.add_option("--seed", o.bench.run.seed, "Of the order in which ranges are picked")
       ->capture_default_str();
+}
+
+void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
+  o.bench.ranges = {scenario.ranges};
+  o.bench.run.repeats = scenario.repeats;
+  cmd.add_option("--design", o.designs, "Designs, separated by commas, or all: " + design_names())
+      ->capture_default_str();
+  if ((scenario.asks & kPeers) != 0) {
+    cmd.add_flag("--peers", o.peers, "Measure what people use today, too, as far as it is built in");
+  }
+  cmd.add_option("--ranges", o.bench.ranges, "Ranges of one page, with gaps of one page; a list")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  if ((scenario.asks & kThreads) != 0) {
+    cmd.add_option("--threads", o.bench.threads, "Threads (churn: readers); a list")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+  }
+  if ((scenario.asks & kPick) != 0) {
+    const std::map<std::string, bench::Pick> names{{"uniform", bench::Pick::uniform},
+                                                   {"zipf", bench::Pick::zipf},
+                                                   {"distinct", bench::Pick::distinct}};
+    cmd.add_option("--pick", o.bench.picks,
+                   "How ranges are picked: uniform, zipf, distinct (each thread its own); a list")
+        ->delimiter(',')
+        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case));
+  }
+  if ((scenario.asks & kSeconds) != 0) add_timing_options(cmd, o);
   cmd.add_option("--json", o.json, "Write the rows to this file; - is standard output");
   cmd.add_option("--compare", o.compare, "Print ratios to the rows of this JSON of an earlier run");
   cmd.footer(fmt::format(

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -129,6 +130,63 @@ TEST(Runner, counts_only_what_is_done_while_it_measures) {
   // Of about 50 operations a fifth was warm-up; the clock saw a millisecond in each.
   EXPECT_LT((*rows)[0].ops_per_s, 1000);
   EXPECT_GE((*rows)[0].ns_p50, 1e6);
+}
+
+TEST(Runner, work_that_is_done_once_is_not_waited_for) {
+  unsigned calls = 0;
+  const Case once{.scenario = "test",
+                  .variant = {},
+                  .subject = "once",
+                  .crews = {{.role = {}, .threads = 1, .work = [&](Worker& w) {
+                               w.run_once(10, [&] { ++calls; });
+                             }}},
+                  .extent = Extent::once};
+  const auto from = std::chrono::steady_clock::now();
+  const BenchResult rows = run_cases({once}, {.repeats = 3, .seconds = 3600});
+  EXPECT_LT(std::chrono::steady_clock::now() - from, std::chrono::hours(1));
+  ASSERT_TRUE(rows.has_value());
+  EXPECT_EQ(calls, 3u);
+  EXPECT_EQ((*rows)[0].repeats, 3u);
+}
+
+TEST(Runner, what_undoes_an_operation_is_not_measured) {
+  int balance = 0;
+  int most = 0;
+  const Case undone{.scenario = "test",
+                    .variant = {},
+                    .subject = "undone",
+                    .crews = {{.role = {}, .threads = 1, .work = [&](Worker& w) {
+                                 w.run_undone(
+                                     4, [&](unsigned) { most = std::max(most, ++balance); },
+                                     [&](unsigned) {
+                                       --balance;
+                                       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                     });
+                               }}}};
+  const BenchResult rows = run_cases({undone}, quick(1));
+  ASSERT_TRUE(rows.has_value());
+  EXPECT_EQ(balance, 0);
+  EXPECT_EQ(most, 4);
+  EXPECT_GT((*rows)[0].ops_per_s, 2000);
+}
+
+TEST(Runner, a_call_may_do_several_operations) {
+  const auto rate = [](uint64_t per_call) {
+    const BenchResult rows =
+        run_cases({{.scenario = "test",
+                    .variant = {},
+                    .subject = "several",
+                    .crews = {{.role = {}, .threads = 1, .work = [=](Worker& w) {
+                                 w.run<1>(
+                                     [] {
+                                       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                     },
+                                     per_call);
+                               }}}}},
+                  quick(1));
+    return rows ? (*rows)[0].ops_per_s : 0;
+  };
+  EXPECT_GT(rate(1'000'000), 1000 * rate(1));
 }
 
 TEST(Runner, roles_have_rows_of_their_own) {

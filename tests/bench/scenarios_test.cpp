@@ -4,9 +4,13 @@
 #include <algorithm>
 
 #include "bench/churn.h"
+#include "bench/free.h"
 #include "bench/hot.h"
 #include "bench/lookup.h"
+#include "bench/memory.h"
+#include "bench/spike.h"
 #include "bench/subjects.h"
+#include "bench/tree.h"
 
 namespace pervma::bench {
 namespace {
@@ -127,6 +131,75 @@ TEST(Hot, has_every_design_with_one_thread_and_two) {
   ASSERT_TRUE(rows.has_value()) << rows.error();
   expect_well_formed(*rows, "hot");
   EXPECT_EQ(rows->size(), 3 + 2 * kDesigns.size());
+}
+
+uint64_t count_rows(const std::vector<BenchRow>& rows, const char* variant, const char* subject) {
+  return std::ranges::count_if(
+      rows, [&](const BenchRow& r) { return r.variant == variant && r.subject == subject; });
+}
+
+TEST(Spike, has_every_design_by_threads) {
+  BenchOptions options = tiny();
+  options.threads = {1, 3};
+  const BenchResult rows = bench_spike(options);
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  expect_well_formed(*rows, "spike");
+  EXPECT_EQ(rows->size(), 3 + 2 * kDesigns.size());
+}
+
+TEST(Tree, has_the_tree_alone_and_changes_of_every_subject) {
+  const BenchResult rows = bench_tree(tiny());
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  expect_well_formed(*rows, "tree");
+  for (const char* variant : {"store", "erase", "gap-near", "gap-far", "insert-erase"}) {
+    EXPECT_EQ(count_rows(*rows, variant, "maple"), 1u) << variant;
+  }
+  EXPECT_EQ(count_rows(*rows, "walk", "maple"), 2u);
+  EXPECT_EQ(count_rows(*rows, "walk", "limit:walk"), 2u);
+  EXPECT_EQ(count_rows(*rows, "insert-erase", "refcount"), 1u);
+  EXPECT_EQ(count_rows(*rows, "insert-erase-64", "std::map+shared_mutex"), 1u);
+}
+
+TEST(Tree, works_with_fewer_ranges_than_one_section_changes) {
+  BenchOptions options = tiny();
+  options.ranges = {1, 3};
+  EXPECT_TRUE(bench_tree(options).has_value());
+}
+
+TEST(Memory, counts_what_a_range_of_a_design_takes_at_least) {
+  BenchOptions options = tiny();
+  options.peers = Peers::left_out;
+  options.ranges = {20000};
+  const BenchResult rows = bench_memory(options);
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->size() % 2, 0u);
+  for (const char* variant : {"adjacent", "gaps"}) {
+    for (const Design d : kDesigns) {
+      EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 1u);
+    }
+  }
+  for (const BenchRow& r : *rows) {
+    EXPECT_EQ(r.scenario, "memory");
+    if (!design_from_name(r.subject)) continue;
+    // A VMA has 128 bytes and a place in a leaf of 256 that holds 16 at most. Sanitizers hide what
+    // malloc does, not what is mapped.
+    EXPECT_GT(r.bytes, 128 + 16) << r.subject;
+    EXPECT_LT(r.bytes, 1000) << r.subject;
+  }
+}
+
+TEST(Free, has_munmap_and_exit_of_every_design) {
+  BenchOptions options = tiny();
+  options.ranges = {300};
+  options.run.repeats = 2;
+  const BenchResult rows = bench_free(options);
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  expect_well_formed(*rows, "free");
+  for (const char* variant : {"munmap", "munmap-settled", "exit", "exit-settled"}) {
+    for (const Design d : kDesigns) {
+      EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 1u);
+    }
+  }
 }
 
 TEST(Scenarios, measure_the_designs_that_were_asked_for) {
