@@ -89,8 +89,9 @@ SubjectPtr make_design_subject(Design design, uint64_t ranges) {
   DesignSpace made = make_design_space({.design = design}, ranges);
   SubjectPtr subject;
   if (made.space == nullptr) return subject;
-  std::apply([&]<class... L>(const L*...) { (void)(try_make<L>(made, subject) || ...); },
-             std::apply([]<class... L>(const L&...) { return std::tuple<const L*...>(); }, Locks{}));
+  std::apply(
+      [&]<class... L>(const L*...) { (void)(try_make<L>(made, subject) || ...); },
+      std::apply([]<class... L>(const L&...) { return std::tuple<const L*...>(); }, Locks{}));
   return subject;
 }
 

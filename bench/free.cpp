@@ -51,7 +51,9 @@ class Freed {
   bool is_full_ = false;
 };
 
-std::string name_of(const SpaceOptions& options) { return std::string(design_name(options.design)); }
+std::string name_of(const SpaceOptions& options) {
+  return std::string(design_name(options.design));
+}
 
 void add_cases(std::vector<Case>& cases, Freed& freed, const std::string& name, uint64_t ranges) {
   struct Variant {

@@ -125,7 +125,8 @@ class TbbMap {
   };
   tbb::rw_mutex mutex_;
   // The allocator that the other maps have, so that memory is compared alike.
-  tbb::concurrent_map<uint64_t, Entry, std::less<>, std::allocator<std::pair<const uint64_t, Entry>>>
+  tbb::concurrent_map<uint64_t, Entry, std::less<>,
+                      std::allocator<std::pair<const uint64_t, Entry>>>
       map_;
 };
 #endif

@@ -4,6 +4,7 @@
 
 #include "bench/design_subjects.h"
 #include "bench/peers.h"
+#include "bench/rangemap_subjects.h"
 
 namespace pervma::bench {
 
@@ -13,6 +14,7 @@ std::vector<SubjectMaker> subject_makers(const BenchOptions& options, uint64_t r
   for (const Design design : options.designs) {
     makers.emplace_back([design, ranges] { return make_design_subject(design, ranges); });
   }
+  for (SubjectMaker& rangemap : rangemap_makers()) makers.push_back(std::move(rangemap));
   if (options.peers == Peers::measured) {
     for (SubjectMaker& peer : peer_makers()) makers.push_back(std::move(peer));
   }

@@ -9,7 +9,7 @@
 
 namespace pervma::bench {
 
-// The designs and, if asked for, the peers, with room for so many ranges.
+// The designs, RangeMap and, if asked for, the peers, with room for so many ranges.
 std::vector<SubjectMaker> subject_makers(const BenchOptions&, uint64_t ranges);
 // All of them, filled with the ranges of the layout. Empty: no memory,
 // or one of them refused a range.

@@ -117,13 +117,11 @@ class TreeCases {
   }
 
   void add_changes(Subject& subject) {
-    add("insert-erase", subject, [&subject, layout = layout_](Worker& w) {
-      subject.churn(w, layout, Churn::next_door);
-    });
+    add("insert-erase", subject,
+        [&subject, layout = layout_](Worker& w) { subject.churn(w, layout, Churn::next_door); });
     if (!subject.has_sections()) return;
-    add("insert-erase-64", subject, [&subject, layout = layout_](Worker& w) {
-      subject.churn_in_sections(w, layout);
-    });
+    add("insert-erase-64", subject,
+        [&subject, layout = layout_](Worker& w) { subject.churn_in_sections(w, layout); });
   }
 
  private:

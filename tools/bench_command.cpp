@@ -60,8 +60,7 @@ constexpr Scenario kScenarios[] = {
     {"spike", "Threads start all at once: each maps a stack and a TLS area and touches them",
      "pervma bench spike --threads 1,2,4", bench::bench_spike, kThreads | kSeconds},
     {"tree", "The data structures alone: store, erase, walk, gaps, insert and erase",
-     "pervma bench tree --ranges 65000 --peers", bench::bench_tree,
-     kThreads | kPeers | kSeconds},
+     "pervma bench tree --ranges 65000 --peers", bench::bench_tree, kThreads | kPeers | kSeconds},
     {"memory", "Bytes per range, all included", "pervma bench memory --peers --json -",
      bench::bench_memory, kPeers, 65000, 1},
     {"free", "Be rid of many VMAs: munmap and exit",
@@ -110,7 +109,8 @@ void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
   cmd.add_option("--design", o.designs, "Designs, separated by commas, or all: " + design_names())
       ->capture_default_str();
   if ((scenario.asks & kPeers) != 0) {
-    cmd.add_flag("--peers", o.peers, "Measure what people use today, too, as far as it is built in");
+    cmd.add_flag("--peers", o.peers,
+                 "Measure what people use today, too, as far as it is built in");
   }
   cmd.add_option("--ranges", o.bench.ranges, "Ranges of one page, with gaps of one page; a list")
       ->delimiter(',')

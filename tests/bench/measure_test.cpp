@@ -137,9 +137,9 @@ TEST(Runner, work_that_is_done_once_is_not_waited_for) {
   const Case once{.scenario = "test",
                   .variant = {},
                   .subject = "once",
-                  .crews = {{.role = {}, .threads = 1, .work = [&](Worker& w) {
-                               w.run_once(10, [&] { ++calls; });
-                             }}},
+                  .crews = {{.role = {},
+                             .threads = 1,
+                             .work = [&](Worker& w) { w.run_once(10, [&] { ++calls; }); }}},
                   .extent = Extent::once};
   const auto from = std::chrono::steady_clock::now();
   const BenchResult rows = run_cases({once}, {.repeats = 3, .seconds = 3600});
@@ -172,18 +172,19 @@ TEST(Runner, what_undoes_an_operation_is_not_measured) {
 
 TEST(Runner, a_call_may_do_several_operations) {
   const auto rate = [](uint64_t per_call) {
-    const BenchResult rows =
-        run_cases({{.scenario = "test",
-                    .variant = {},
-                    .subject = "several",
-                    .crews = {{.role = {}, .threads = 1, .work = [=](Worker& w) {
-                                 w.run<1>(
-                                     [] {
-                                       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-                                     },
-                                     per_call);
-                               }}}}},
-                  quick(1));
+    const BenchResult rows = run_cases(
+        {{.scenario = "test",
+          .variant = {},
+          .subject = "several",
+          .crews = {{.role = {},
+                     .threads = 1,
+                     .work =
+                         [=](Worker& w) {
+                           w.run<1>(
+                               [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); },
+                               per_call);
+                         }}}}},
+        quick(1));
     return rows ? (*rows)[0].ops_per_s : 0;
   };
   EXPECT_GT(rate(1'000'000), 1000 * rate(1));

@@ -101,7 +101,7 @@ TEST(Lookup, has_a_row_per_subject_size_pick_and_thread_count) {
   const BenchResult rows = bench_lookup(options);
   ASSERT_TRUE(rows.has_value()) << rows.error();
   expect_well_formed(*rows, "lookup");
-  EXPECT_EQ(rows->size(), 3 + 2 * 3 * 2 * (kDesigns.size() + 1));
+  EXPECT_EQ(rows->size(), 3 + 2 * 3 * 2 * (kDesigns.size() + 3));
   EXPECT_EQ((*rows)[3].subject, "limit:walk");
 }
 
@@ -130,7 +130,7 @@ TEST(Hot, has_every_design_with_one_thread_and_two) {
   const BenchResult rows = bench_hot(options);
   ASSERT_TRUE(rows.has_value()) << rows.error();
   expect_well_formed(*rows, "hot");
-  EXPECT_EQ(rows->size(), 3 + 2 * kDesigns.size());
+  EXPECT_EQ(rows->size(), 3 + 2 * (kDesigns.size() + 2));
 }
 
 uint64_t count_rows(const std::vector<BenchRow>& rows, const char* variant, const char* subject) {
@@ -157,6 +157,7 @@ TEST(Tree, has_the_tree_alone_and_changes_of_every_subject) {
   EXPECT_EQ(count_rows(*rows, "walk", "maple"), 2u);
   EXPECT_EQ(count_rows(*rows, "walk", "limit:walk"), 2u);
   EXPECT_EQ(count_rows(*rows, "insert-erase", "refcount"), 1u);
+  EXPECT_EQ(count_rows(*rows, "insert-erase-64", "rangemap"), 1u);
   EXPECT_EQ(count_rows(*rows, "insert-erase-64", "std::map+shared_mutex"), 1u);
 }
 
@@ -209,8 +210,10 @@ TEST(Scenarios, measure_the_designs_that_were_asked_for) {
   options.threads = {1};
   const BenchResult rows = bench_hot(options);
   ASSERT_TRUE(rows.has_value());
-  EXPECT_EQ(rows->size(), 4u);
-  EXPECT_EQ(rows->back().subject, "refcount");
+  ASSERT_EQ(rows->size(), 6u);
+  EXPECT_EQ((*rows)[3].subject, "refcount");
+  EXPECT_EQ((*rows)[4].subject, "rangemap");
+  EXPECT_EQ((*rows)[5].subject, "rangemap:find_fast");
 }
 
 }  // namespace
