@@ -188,7 +188,7 @@ class RangeMap {
                               .rule = &shared.merge,
                               .retired = nullptr,
                               .context = const_cast<Options*>(&shared.options)};
-    if constexpr (!Stored::kWords) ops.destroy = &Stored::destroy;
+    if constexpr (!Stored::kWords) ops.destroy = &destroy;
     if constexpr (!std::same_as<Merge, NeverMerge>) ops.may_merge = &may_merge;
     if (shared.options.on_retired != nullptr) ops.retired = &retired;
     return ops;
@@ -198,6 +198,7 @@ class RangeMap {
     return (*static_cast<const Merge*>(rule))(left, Stored::get(left_storage), right,
                                               Stored::get(right_storage));
   }
+  static void destroy(void*, void* storage) noexcept { Stored::destroy(storage); }
   static void retired(void* context, Range range, void* storage) noexcept {
     const auto& options = *static_cast<const Options*>(context);
     options.on_retired(options.context, range, Stored::get(storage));

@@ -71,6 +71,10 @@ int RangeCore::begin_write(const std::stop_token& stop) noexcept {
 void RangeCore::end_write() noexcept { body(this).end_write(); }
 RangeHandle* RangeCore::make() noexcept { return handle_of(body(this).make()); }
 void RangeCore::unmake(RangeHandle* range) noexcept { body(this).unmake(cell_of(range)); }
+void RangeCore::discard(RangeHandle* range) noexcept { body(this).discard(cell_of(range)); }
+bool RangeCore::writes_here() const noexcept {
+  return t_held_maps.writes(static_cast<const Body*>(this));
+}
 int RangeCore::insert(RangeHandle* range, Range where, const std::stop_token& stop) noexcept {
   return body(this).insert(cell_of(range), where, stop);
 }

@@ -61,6 +61,7 @@ class BasicRangeCore final : public detail::RangeCore {
   void end_write() noexcept;
   Cell* make() noexcept;
   void unmake(Cell* cell) noexcept { give_back(cell); }
+  void discard(Cell* cell) noexcept { bury(*cell); }
   int insert(Cell* cell, Range where, const Stop& stop) noexcept;
   int place(Cell* cell, Range where) noexcept;
   int split(uint64_t at, Cell* right, const Stop& stop) noexcept;

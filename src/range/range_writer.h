@@ -56,7 +56,7 @@ void BasicRangeCore<P>::end_value(Cell& cell, bool retired) noexcept {
   if (retired && ops_.retired != nullptr) {
     ops_.retired(ops_.context, range_of(cell), cell.storage());
   }
-  if (ops_.destroy != nullptr) ops_.destroy(cell.storage());
+  if (ops_.destroy != nullptr) ops_.destroy(ops_.context, cell.storage());
 }
 
 template <class P>

@@ -15,5 +15,9 @@ int main() {
   if (space->store(at + 4095, sent) != FaultOutcome::resolved) return 1;
   if (space->load(at + 4095, got) != FaultOutcome::resolved || got != sent) return 2;
   if (!space->try_read_vma(at) || version() != kVersion) return 3;
+  auto map = RangeMap<int>::create().value();
+  map.write()->insert({{1}, {9}}, 7).value();
+  if (map.find(Address{5})->value() != 7) return 4;
+  if (map.find_fast(Address{5})->value != 7) return 5;
   std::printf("pervma %s\n", version().data());
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install_test.sh BUILD CMAKE GENERATOR CXX VERSION: installs BUILD into an empty
-# directory, moves it, and builds consumer.cpp against it, once with find_package and once with
-# pkg-config.
+# directory, moves it, and builds consumer.cpp and consumer_c.c against it, once with find_package
+# and once with pkg-config.
 set -euo pipefail
 build=$1 cmake=$2 generator=$3 cxx=$4 version=$5
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,6 +17,7 @@ mv "$work/staging" "$work/prefix"
   { cat "$work/log"; exit 1; }
 "$cmake" --build "$work/build" >"$work/log" || { cat "$work/log"; exit 1; }
 "$work/build/consumer" | grep -Fx "pervma $version"
+"$work/build/consumer_c" | grep -Fx "pervma $version"
 
 pc=$(find "$work/prefix" -name pervma.pc)
 export PKG_CONFIG_PATH=${pc%/*}
@@ -25,9 +26,15 @@ export PKG_CONFIG_PATH=${pc%/*}
 "$cxx" -std=c++23 "$here/consumer.cpp" -o "$work/consumer" \
   $(pkg-config --cflags --libs "pervma = $version")
 "$work/consumer" | grep -Fx "pervma $version"
+# shellcheck disable=SC2046
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror -c "$here/consumer_c.c" -o "$work/consumer_c.o" \
+  $(pkg-config --cflags "pervma = $version")
+# shellcheck disable=SC2046
+"$cxx" "$work/consumer_c.o" -o "$work/consumer_c" $(pkg-config --libs "pervma = $version")
+"$work/consumer_c" | grep -Fx "pervma $version"
 
 if grep -RIl -e "$build" -e "$work/staging" "$work/prefix/lib" "$work/prefix/include"; then
   echo "the installed files above name the build or the staging directory" >&2
   exit 1
 fi
-echo "find_package and pkg-config: both consumers build and run"
+echo "find_package and pkg-config: the C++ and C consumers build and run"

@@ -10,7 +10,6 @@
 #include <string>
 
 #include "pervma/address.h"
-#include "pervma/error.h"
 
 namespace pervma {
 
@@ -47,8 +46,8 @@ inline void set_range_word(void* storage, uint32_t i, uint64_t word) noexcept {
 
 // What the core has done with values whose type it does not know.
 struct RangeValueOps {
-  uint32_t words;                           // of storage; 1 .. kRangeMaxWords
-  void (*destroy)(void* storage) noexcept;  // null: nothing to do
+  uint32_t words;                                          // of storage; 1 .. kRangeMaxWords
+  void (*destroy)(void* context, void* storage) noexcept;  // null: nothing to do
   bool (*may_merge)(const void* rule, Range left, const void* left_storage, Range right,
                     const void* right_storage) noexcept;  // null: never
   const void* rule;
@@ -89,10 +88,13 @@ class RangeCore {
   // --- the writer: between begin_write() and end_write(), on one thread ---
   int begin_write(const std::stop_token& stop) noexcept;  // EDEADLK, EINTR
   void end_write() noexcept;
+  [[nodiscard]] bool writes_here() const noexcept;  // this thread is in a section
   // A private range for a value that is put into its storage next; null: no memory.
   RangeHandle* make() noexcept;
   // Its storage is empty again.
   void unmake(RangeHandle* range) noexcept;
+  // A range that was made, with its value: both end as if erased.
+  void discard(RangeHandle* range) noexcept;
   // EINVAL, EEXIST, ENOMEM, EINTR: nothing changed, and the range is still the caller's.
   int insert(RangeHandle* range, Range where, const std::stop_token& stop) noexcept;
   int place(RangeHandle* range, Range where) noexcept;  // the same without a merge

@@ -25,11 +25,13 @@ struct RangeValue {
                     std::is_nothrow_destructible_v<Value>,
                 "a value moves and ends without throwing");
 
-  static constexpr bool kFits = sizeof(Value) <= kRangeMaxWords * sizeof(uint64_t);
+  // The value may be a pointer: meant is its own size. NOLINTNEXTLINE(bugprone-sizeof-expression)
+  static constexpr size_t kBytes = sizeof(Value);
+  static constexpr bool kFits = kBytes <= kRangeMaxWords * sizeof(uint64_t);
   static constexpr bool kWords = std::is_trivially_copyable_v<Value> && kFits;
   static constexpr bool kInline = !kWords && kFits && alignof(Value) <= alignof(uint64_t);
   static constexpr uint32_t kCount =
-      kWords || kInline ? static_cast<uint32_t>((sizeof(Value) + 7) / 8) : 1;
+      kWords || kInline ? static_cast<uint32_t>((kBytes + 7) / 8) : 1;
 
   // What a reader is given: a copy of a value in words, else a reference.
   using View = std::conditional_t<kWords, Value, const Value&>;
@@ -38,7 +40,7 @@ struct RangeValue {
     requires kWords
   {
     struct Bytes {
-      std::byte byte[sizeof(Value)];
+      std::byte byte[kBytes];
     } bytes;
     std::memcpy(&bytes, words, sizeof bytes);
     return std::bit_cast<Value>(bytes);
@@ -48,7 +50,7 @@ struct RangeValue {
   [[nodiscard]] static bool put(void* storage, Value& value) noexcept {
     if constexpr (kWords) {
       uint64_t words[kCount] = {};
-      std::memcpy(words, static_cast<const void*>(std::addressof(value)), sizeof value);
+      std::memcpy(words, static_cast<const void*>(std::addressof(value)), kBytes);
       for (uint32_t i = 0; i < kCount; ++i) set_range_word(storage, i, words[i]);
     } else if constexpr (kInline) {
       ::new (storage) Value(std::move(value));

@@ -1,0 +1,176 @@
+/* c.h: pervma for C11 and for every language that calls C.
+ *
+ * Handles are opaque. Every function that can fail returns 0 or a positive errno number (EINVAL for
+ * a null handle or pointer where one is needed) and writes its results only on success, except
+ * where it says so. Structs that callers fill begin with their size: set it to sizeof, so that
+ * later versions can add fields at the end. The ABI is stable within one PERVMA_C_ABI: functions
+ * and fields are only added. Which call may come from which thread: docs/threading.md.
+ */
+/* NOLINTBEGIN(modernize-use-using): C. */
+#ifndef PERVMA_C_H
+#define PERVMA_C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PERVMA_C_ABI 1u
+
+/* The PERVMA_C_ABI of the library that was linked. */
+uint32_t pervma_c_abi(void);
+/* "0.1.0", of the library. */
+const char* pervma_version(void);
+/* "ENOMEM"; never null. */
+const char* pervma_error_name(int error);
+
+/* --- RangeMap: ranges with a pointer each (docs/reference/range-map.md) ----------------------- */
+
+typedef struct pervma_range_map pervma_range_map;
+
+typedef struct pervma_range_map_options {
+  uint32_t size;     /* sizeof(pervma_range_map_options) */
+  uint32_t reserved; /* 0 */
+  /* Called once for every value that leaves the map, when nobody can look at it any more, under no
+   * lock; null: values are the caller's business. */
+  void (*destroy)(void* context, void* value);
+  void* context;
+} pervma_range_map_options;
+
+/* The half-open range [start, end) and its value. */
+typedef struct pervma_range {
+  uint64_t start;
+  uint64_t end;
+  void* value;
+} pervma_range;
+
+/* One range, held against removal and change. In the caller's memory; zeroed is empty. Not to be
+ * copied while it holds something. */
+typedef struct pervma_range_guard {
+  uintptr_t opaque[4];
+} pervma_range_guard;
+
+typedef struct pervma_range_map_stats {
+  uint32_t size;
+  uint32_t reserved;
+  uint64_t ranges;
+  uint64_t retired; /* out of the map, and still held */
+  uint64_t bytes;   /* of memory */
+} pervma_range_map_stats;
+
+enum { PERVMA_GAP_LOWEST = 0, PERVMA_GAP_HIGHEST = 1 };
+
+/* `options` may be null. ENOMEM. */
+int pervma_range_map_create(const pervma_range_map_options* options, pervma_range_map** map);
+/* Destroys all values. Aborts when a guard is left. Null: nothing. */
+void pervma_range_map_destroy(pervma_range_map* map);
+
+/* Readers. ENOENT: nothing there. EDEADLK: this thread holds a guard or a writer section of the
+ * map. EAGAIN (try only): a writer is in the way; these never wait. */
+int pervma_range_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard);
+int pervma_range_try_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard);
+/* The first range that ends behind `from` and begins before `end`. */
+int pervma_range_find_next(pervma_range_map* map, uint64_t from, uint64_t end,
+                           pervma_range_guard* guard);
+/* A copy, whole at one moment, without holding anything: where values are destroyed, this one may
+ * be by the time of the return. */
+int pervma_range_copy(pervma_range_map* map, uint64_t address, pervma_range* range);
+int pervma_range_try_copy(pervma_range_map* map, uint64_t address, pervma_range* range);
+int pervma_range_find_gap(pervma_range_map* map, uint64_t start, uint64_t end, uint64_t bytes,
+                          int side, uint64_t* at);
+
+/* What a guard holds. EINVAL: it is empty. */
+int pervma_range_guard_get(const pervma_range_guard* guard, pervma_range* range);
+/* By the thread that found it, or after hand_over() by any. An empty guard: nothing. */
+void pervma_range_guard_release(pervma_range_guard* guard);
+/* From now on any thread may release it, and this thread counts as holding nothing. */
+int pervma_range_guard_hand_over(pervma_range_guard* guard);
+
+/* A writer section, on one thread, between these two. EDEADLK as above. */
+int pervma_range_write_begin(pervma_range_map* map);
+int pervma_range_write_end(pervma_range_map* map); /* EPERM: this thread has no section */
+
+/* Inside a section; else EPERM. An error leaves the map as it was, and values with the caller. */
+int pervma_range_insert(pervma_range_map* map, uint64_t start, uint64_t end, void* value);
+int pervma_range_split(pervma_range_map* map, uint64_t at, void* right_value);
+int pervma_range_merge(pervma_range_map* map, uint64_t at); /* the right value leaves the map */
+/* The old value goes to *old, the caller's now; with a null `old` it leaves the map as if erased.
+ */
+int pervma_range_change(pervma_range_map* map, uint64_t at, void* value, void** old);
+/* Waits for the holders of the range. */
+int pervma_range_erase(pervma_range_map* map, uint64_t at);
+/* Every range that meets [start, end), whole; `count` may be null. */
+int pervma_range_erase_in(pervma_range_map* map, uint64_t start, uint64_t end, size_t* count);
+/* The same without a wait: the last holder's release lets the value go. */
+int pervma_range_retire(pervma_range_map* map, uint64_t at);
+int pervma_range_retire_in(pervma_range_map* map, uint64_t start, uint64_t end, size_t* count);
+/* Memory for so many changes of this section in advance. */
+int pervma_range_reserve(pervma_range_map* map, size_t changes);
+/* With the section's own changes; nothing is held. */
+int pervma_range_peek(pervma_range_map* map, uint64_t address, pervma_range* range);
+int pervma_range_peek_next(pervma_range_map* map, uint64_t from, uint64_t end, pervma_range* range);
+
+int pervma_range_map_get_stats(pervma_range_map* map, pervma_range_map_stats* stats);
+/* Checks every structure. 0, or EIO with what is wrong in `text` (which may be null). */
+int pervma_range_map_check(pervma_range_map* map, char* text, size_t size);
+
+/* --- Address spaces (include/pervma/address_space.h) ------------------------------------------ */
+
+typedef struct pervma_engine pervma_engine;
+typedef struct pervma_space pervma_space;
+
+typedef struct pervma_engine_options {
+  uint32_t size;
+  uint32_t reserved;
+  uint64_t frames; /* 4 KiB frames at most; 0: the default */
+} pervma_engine_options;
+
+typedef struct pervma_space_options {
+  uint32_t size;
+  uint32_t reserved;
+  const char* design; /* a lock design's name, "refcount"; null: the default */
+  uint64_t lowest;    /* nothing is mapped below; 0: the default, as in the rest */
+  uint64_t top;
+  uint64_t mmap_base;
+  uint64_t max_map_count;
+} pervma_space_options;
+
+typedef enum pervma_access { PERVMA_READ = 0, PERVMA_WRITE = 1, PERVMA_EXEC = 2 } pervma_access;
+
+int pervma_engine_create(const pervma_engine_options* options, pervma_engine** engine);
+/* All its spaces must be gone. Null: nothing. */
+void pervma_engine_destroy(pervma_engine* engine);
+int pervma_space_create(pervma_engine* engine, const pervma_space_options* options,
+                        pervma_space** space);
+/* As fork(2) duplicates a process's space. */
+int pervma_space_fork(pervma_engine* engine, pervma_space* parent, pervma_space** child);
+void pervma_space_destroy(pervma_space* space);
+
+/* The system calls of the same names, with Linux's values of prot, flags and advice and Linux's
+ * errors. Mappings are anonymous (MAP_ANONYMOUS must be set). */
+int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot,
+                uint32_t flags, uint64_t* at);
+int pervma_munmap(pervma_space* space, uint64_t address, uint64_t length);
+int pervma_mprotect(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot);
+int pervma_madvise(pervma_space* space, uint64_t address, uint64_t length, int32_t advice);
+int pervma_mremap(pervma_space* space, uint64_t address, uint64_t length, uint64_t new_length,
+                  uint32_t flags, uint64_t new_address, uint64_t* at);
+
+/* One page fault, as the hardware reports it; and what a program's loads and stores do. EFAULT:
+ * nothing is mapped there; EACCES: the mapping does not allow it; EIO: a bus error; ENOMEM. */
+int pervma_fault(pervma_space* space, uint64_t address, pervma_access access);
+int pervma_load(pervma_space* space, uint64_t address, void* to, size_t bytes);
+int pervma_store(pervma_space* space, uint64_t address, const void* from, size_t bytes);
+
+/* The text of /proc/PID/maps with a final null, and its length without it in *length (written
+ * always). ERANGE: `size` is too small; `text` may be null when size is 0. */
+int pervma_maps(pervma_space* space, char* text, size_t size, size_t* length);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PERVMA_C_H */
+/* NOLINTEND(modernize-use-using) */
