@@ -95,8 +95,9 @@ struct RangeCell {
     // it wrote, a detach among it.
     if (P::keep(Site::copy_compares_seq) && mark == map.seq_acquire()) return CopyTry::contended;
     if (mark == Lock::kNever) return CopyTry::contended;
-    const uint32_t n = cell.far.vm_refcnt.load(
-        P::order(Site::copy_count, std::memory_order_acquire));  // [G3] pairs with [L1]
+    // Relaxed: a count from before says no more than a mark from before, and with an old mark the
+    // copy is of the life that was.
+    const uint32_t n = cell.far.vm_refcnt.load(std::memory_order_relaxed);
     if (P::keep(Site::copy_refuses_detached) && n == 0) return CopyTry::detached;
     if (P::keep(Site::copy_refuses_exclude) && n >= Lock::kExclude) return CopyTry::contended;
     to[0] = cell.first_index();

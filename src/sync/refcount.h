@@ -20,7 +20,7 @@ template <class P>
 class BasicRefcount {
  public:
   static constexpr uint32_t kLimit = (uint32_t{1} << 31) - 1;
-  static constexpr uint32_t kSaturated = uint32_t{1} << 31;
+  static constexpr uint32_t kSaturated = kLimit + 1;
 
   BasicRefcount() noexcept = default;
   explicit BasicRefcount(uint32_t value) noexcept : refs_(value) {}
@@ -32,9 +32,8 @@ class BasicRefcount {
     uint32_t n = refs_.load(std::memory_order_relaxed);
     for (;;) {
       if (P::keep(Site::ref_get_refuses_free) && n == 0) return false;
-      if (n == kSaturated) return true;
-      const bool full = P::keep(Site::ref_get_saturates) && n >= kLimit;
-      const uint32_t next = full ? kSaturated : n + 1;
+      if (P::keep(Site::ref_get_keeps_stuck) && n == kSaturated) return true;
+      const uint32_t next = n + 1;  // kSaturated after kLimit
       if (refs_.compare_exchange_weak(
               n, next, P::order(Site::ref_get, std::memory_order_acquire),  // [C1] with [C4]
               std::memory_order_relaxed)) {

@@ -42,7 +42,6 @@ enum class Site : uint16_t {
   // --- range/range_cell.h: orders
   copy_open,   // [G1]
   copy_fence,  // [G2]
-  copy_count,  // [G3]
   copy_mark,   // [G4]
   // checks
   copy_compares_seq,      // the range may be write-locked
@@ -57,8 +56,8 @@ enum class Site : uint16_t {
   ref_set,       // [C4]
   // checks
   ref_get_refuses_free,  // a count of 0 is not raised
-  ref_get_saturates,     // a count at its limit sticks
-  ref_put_keeps_stuck,   // and is not lowered any more
+  ref_get_keeps_stuck,   // a saturated count is not raised any more
+  ref_put_keeps_stuck,   // nor lowered
   ref_put_tells_last,    // only the last put says so
 };
 

@@ -106,5 +106,48 @@ expect $s "src/vm/big.h: 401 lines" long_header
 fresh_tree; seq 801 | sed 's|^|// |' >src/vm/big.cpp
 expect $s "src/vm/big.cpp: 801 lines" long_source
 
+site_tree() {
+  fresh_tree
+  mkdir -p verify/relacy
+  cat >src/sync/site.h <<'CPP'
+enum class Site : uint16_t {
+  none,
+  lock_attach,  // [L1]
+  lock_enter,   // [L2]
+  lock_refuses_detached,
+};
+CPP
+  cat >src/sync/ops.h <<'CPP'
+refs_.store(1, P::order(Site::lock_attach, std::memory_order_release));  // [L1] pairs with [L2]
+if (P::keep(Site::lock_refuses_detached) && n == 0) return false;
+refs_.fetch_add(1, P::order(Site::lock_enter, std::memory_order_acquire));  // [L2] with [L1]
+CPP
+  printf 'add<S>("attach", {});\n' >verify/relacy/lock.cpp
+  cat >verify/mutants.txt <<'TXT'
+lock_attach | src/sync/ops.h | attach: release | lock attach
+lock_enter | src/sync/ops.h | read lock: acquire | lock attach
+lock_refuses_detached | src/sync/ops.h | the test for 0 | equivalent: a proof
+TXT
+}
+
+c=check_sites
+site_tree; expect $c "" clean_tree_passes
+site_tree; sed -i '/^lock_enter/d' verify/mutants.txt
+expect $c "no line about lock_enter" site_without_mutant
+site_tree; sed -i 's/Site::lock_enter, //' src/sync/ops.h
+expect $c "src/sync/ops.h:3: an order outside" order_without_site
+site_tree; sed -i 's/\[L2\] with/[L1] with/' src/sync/ops.h
+expect $c "lock_enter is [L2] in src/sync/site.h, not here" tag_differs
+site_tree; sed -i 's/, *\/\/ \[L2\]/,/' src/sync/site.h
+expect $c "lock_enter is an order, and has no tag" site_without_tag
+site_tree; sed -i '/^| L2/d' docs/memory-order.md
+expect $c "[L2] has no row" tag_without_row
+site_tree; sed -i 's/lock attach$/lock detach/' verify/mutants.txt
+expect $c "lock_enter: there is no lock detach" scenario_does_not_exist
+site_tree; echo 'lock_gone | src/sync/ops.h | x | lock attach' >>verify/mutants.txt
+expect $c "lock_gone is not in src/sync/site.h" mutant_without_site
+site_tree; sed -i '/lock_refuses/d' src/sync/ops.h
+expect $c "lock_refuses_detached is used nowhere" site_without_code
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

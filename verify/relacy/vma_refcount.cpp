@@ -1,0 +1,22 @@
+// The default design, `refcount`.
+#include "sync/vma_lock_refcount.h"
+
+#include "vma_scenarios.h"
+
+int main(int argc, char** argv) {
+  using namespace pervma::verify;
+  using L = pervma::BasicRefcountLock<P>;
+  constexpr Search kRandom = random_schedules(100'000);
+  return Harness("vma_refcount")
+      .add<ReaderAgainstWriter<L>>("reader_against_writer", {bounded(5), kRandom})
+      .add<Downgrade<L>>("downgrade", {bounded(5), kRandom})
+      .add<DetachAndFree<L>>("detach_and_free", {bounded(4), kRandom})
+      .add<ReuseByAnotherSpace<L>>("reuse_by_another_space", {bounded(3), kRandom})
+      .add<ReuseInOneSpace<L>>("reuse_in_one_space", {bounded(4), kRandom})
+      .add<ReadLockedUnderMmapLock<L>>("read_locked_under_mmap_lock", {bounded(3), kRandom})
+      .add<KillableAbort<L>>("killable_abort", {bounded(2), kRandom})
+      .add<TwoReadersAgainstWriter<L>>("two_readers_against_writer", {bounded(2), kRandom})
+      .add<ReaderAgainstTwoHolds<L>>("reader_against_two_holds", {bounded(1), kRandom})
+      .add<ReaderAgainstTwoWriters<L>>("reader_against_two_writers", {bounded(1), kRandom})
+      .run(argc, argv);
+}
