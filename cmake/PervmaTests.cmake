@@ -72,6 +72,7 @@ endforeach()
 
 if(TARGET pervma_trace)
   pervma_add_tests(trace pervma_trace)
+  pervma_add_tests(fuzz pervma_trace fmt::fmt)
 endif()
 if(TARGET pervma_bench AND TARGET pervma_tool)
   pervma_add_tests(bench pervma_bench nlohmann_json::nlohmann_json)
@@ -96,4 +97,13 @@ if(NOT PERVMA_SANITIZER)
   add_test(NAME scripts.checks_find_what_they_look_for
            COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/scripts_test.sh)
   set_tests_properties(scripts.checks_find_what_they_look_for PROPERTIES LABELS scripts TIMEOUT 60)
+endif()
+
+# The fuzz target itself: clang's libFuzzer, by scripts/fuzz.
+if(PERVMA_FUZZ AND TARGET pervma_trace)
+  add_executable(fuzz_operations tests/fuzz/operations_fuzz.cpp tests/fuzz/program.cpp
+                 tests/fuzz/failing_allocation.cpp)
+  target_include_directories(fuzz_operations PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(fuzz_operations PRIVATE pervma_flags pervma pervma_trace fmt::fmt)
+  target_link_options(fuzz_operations PRIVATE -fsanitize=fuzzer)
 endif()
