@@ -82,7 +82,7 @@ void read_arguments(OracleOperation& op, uint8_t a, uint8_t b, Bytes& bytes) noe
       op.new_address = op.flags < 2 ? Address{0} : address_from(bytes.next(), a >> 7 != 0 ? 5 : 0);
       break;
     case OracleCall::mlock2: op.flags = a & 3u; break;
-    case OracleCall::mlockall: op.flags = a & 15u; break;
+    case OracleCall::mlockall:
     case OracleCall::msync: op.flags = a & 15u; break;
     case OracleCall::brk: op.address = op.address + (uint64_t{b} << 4); break;
     case OracleCall::read:
@@ -179,7 +179,7 @@ std::string ProgramRunner::run(const Program& program) {
           (void)replica->execute(step.operation);
         }
       } catch (const std::bad_alloc&) {
-        // Of the replica's own lists: pervma does not throw.
+        ++refused_;  // By the replica's own lists: pervma does not throw.
       }
       if (std::string wrong = replica->space().check(); !wrong.empty()) {
         return fmt::format("step {}: {}", i, wrong);

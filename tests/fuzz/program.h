@@ -42,6 +42,7 @@ class ProgramRunner {
 
  private:
   unsigned runs_ = 0;
+  unsigned refused_ = 0;  // steps that could not be asked for
   std::unique_ptr<Engine> engine_;
 };
 
