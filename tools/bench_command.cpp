@@ -12,6 +12,7 @@
 #include "bench/machine.h"
 #include "bench/memory.h"
 #include "bench/spike.h"
+#include "bench/syscalls.h"
 #include "bench/tree.h"
 #include "tools/bench_output.h"
 #include "tools/commands.h"
@@ -61,6 +62,8 @@ constexpr Scenario kScenarios[] = {
      "pervma bench spike --threads 1,2,4", bench::bench_spike, kThreads | kSeconds},
     {"tree", "The data structures alone: store, erase, walk, gaps, insert and erase",
      "pervma bench tree --ranges 65000 --peers", bench::bench_tree, kThreads | kPeers | kSeconds},
+    {"syscalls", "Mapping operations beside the system calls that they stand for",
+     "pervma bench syscalls --ranges 100,10000 --design refcount", bench::bench_syscalls, kSeconds},
     {"memory", "Bytes per range, all included", "pervma bench memory --peers --json -",
      bench::bench_memory, kPeers, 65000, 1},
     {"free", "Be rid of many VMAs: munmap and exit",

@@ -10,6 +10,7 @@
 #include "bench/memory.h"
 #include "bench/spike.h"
 #include "bench/subjects.h"
+#include "bench/syscalls.h"
 #include "bench/tree.h"
 
 namespace pervma::bench {
@@ -214,6 +215,21 @@ TEST(Scenarios, measure_the_designs_that_were_asked_for) {
   EXPECT_EQ((*rows)[3].subject, "refcount");
   EXPECT_EQ((*rows)[4].subject, "rangemap");
   EXPECT_EQ((*rows)[5].subject, "rangemap:find_fast");
+}
+
+TEST(Syscalls, every_design_stands_beside_the_kernel) {
+  const BenchResult rows = bench_syscalls(tiny());
+  ASSERT_TRUE(rows) << rows.error();
+  const auto has = [&](std::string_view subject, std::string_view variant) {
+    return std::ranges::any_of(*rows, [&](const BenchRow& r) {
+      return r.scenario == "syscalls" && r.subject == subject && r.variant == variant &&
+             r.ops_per_s > 0 && r.ranges == 50;
+    });
+  };
+  for (const char* variant : {"map+unmap", "protect", "dontneed", "remap"}) {
+    EXPECT_TRUE(has("kernel", variant)) << variant;
+    for (const Design d : kDesigns) EXPECT_TRUE(has(design_name(d), variant)) << variant;
+  }
 }
 
 }  // namespace
