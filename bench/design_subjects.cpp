@@ -1,18 +1,15 @@
 #include "bench/design_subjects.h"
 
-#include <tuple>
+#include <utility>
 
 #include "pervma/engine.h"
 #include "sync/mmap_guard.h"
+#include "vm/designs.h"
 #include "vm/lookup.h"
 
 namespace pervma::bench {
 
 namespace {
-
-// The lock of every design.
-using Locks = std::tuple<MmapLockDesign, RefcountLock>;
-static_assert(std::tuple_size_v<Locks> == kDesigns.size(), "a design is missing here");
 
 // Neighbours get other rights, so that they stay apart.
 bool map_page(AddressSpace& space, uint64_t start, uint64_t end) {
@@ -55,15 +52,6 @@ class SpaceMap {
   BasicAddressSpace<L>& space_;
 };
 
-// Makes the subject if the space is of this lock's design.
-template <VmaLockDesign L>
-bool try_make(DesignSpace& made, SubjectPtr& subject) {
-  if (dynamic_cast<BasicAddressSpace<L>*>(made.space.get()) == nullptr) return false;
-  std::string name(design_name(made.space->design()));
-  subject = std::make_unique<SubjectOf<SpaceMap<L>>>(std::move(name), std::move(made));
-  return true;
-}
-
 }  // namespace
 
 bool DesignSpace::fill(const Layout& layout) const {
@@ -87,12 +75,11 @@ DesignSpace make_design_space(SpaceOptions options, uint64_t ranges) {
 
 SubjectPtr make_design_subject(Design design, uint64_t ranges) {
   DesignSpace made = make_design_space({.design = design}, ranges);
-  SubjectPtr subject;
-  if (made.space == nullptr) return subject;
-  std::apply(
-      [&]<class... L>(const L*...) { (void)(try_make<L>(made, subject) || ...); },
-      std::apply([]<class... L>(const L&...) { return std::tuple<const L*...>(); }, Locks{}));
-  return subject;
+  if (made.space == nullptr) return nullptr;
+  return with_design(design, [&]<class L>(DesignType<L>) -> SubjectPtr {
+    std::string name(design_name(design));
+    return std::make_unique<SubjectOf<SpaceMap<L>>>(std::move(name), std::move(made));
+  });
 }
 
 }  // namespace pervma::bench

@@ -18,6 +18,7 @@ using Action = std::function<int()>;
 void add_replay_command(CLI::App& app, Action& action);
 void add_maps_command(CLI::App& app, Action& action);
 void add_oracle_command(CLI::App& app, Action& action);
+void add_designs_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
 
 }  // namespace pervma::tools

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   tools::add_replay_command(app, action);
   tools::add_maps_command(app, action);
   tools::add_oracle_command(app, action);
+  tools::add_designs_command(app, action);
   tools::add_bench_command(app, action);
   try {
     app.parse(argc, argv);

@@ -105,24 +105,24 @@ void print_table(const Prepared& p, const std::vector<Row>& rows) {
   const auto& rec = p.recording;
   fmt::print("\n{}: {} threads, {} spaces, {} user faults, {} kernel faults\n", rec.name,
              p.script.thread_count, p.script.spaces.size() - 1, rec.user_faults, rec.kernel_faults);
-  fmt::print("{:>10} {:>7} {:>7} {:>10} {:>9}  {:>31}  {:>15}  {:>8}  {:>8} {:>8} {:>9}\n", "", "",
+  fmt::print("{:>11} {:>7} {:>7} {:>10} {:>9}  {:>31}  {:>15}  {:>8}  {:>8} {:>8} {:>9}\n", "", "",
              "", "", "", "fault us", "map change us", "fell", "mmap lock taken", "", "waited");
   fmt::print(
-      "{:>10} {:>7} {:>7} {:>10} {:>9}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7}  {:>8}  {:>8} {:>8} "
+      "{:>11} {:>7} {:>7} {:>10} {:>9}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7}  {:>8}  {:>8} {:>8} "
       "{:>9}\n",
       "design", "workers", "events", "mismatches", "faults/s", "p50", "p99", "p99.9", "max", "p50",
       "p99", "back %", "read", "write", "us");
   for (const Row& row : rows) {
     const Figures f = figures_of(row);
     fmt::print(
-        "{:>10} {:>7} {:>7} {:>10} {:>9.0f}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7}  {:>8.2f}  "
+        "{:>11} {:>7} {:>7} {:>10} {:>9.0f}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7}  {:>8.2f}  "
         "{:>8} {:>8} {:>9}\n",
         design_name(row.design), row.workers, row.events, row.mismatches, f.faults_per_s,
         us(f.fault_p50), us(f.fault_p99), us(f.fault_p999), us(f.fault_max), us(f.change_p50),
         us(f.change_p99), f.fallback_pct, f.lock_read, f.lock_write, us(f.lock_wait_ns));
   }
   if (rec.source == trace::Source::perf) {
-    fmt::print("{:>10} {:>76}  {:>15}  {:>8}  {:>8} {:>8}\n", "Linux", "(in the recording)", "", "",
+    fmt::print("{:>11} {:>76}  {:>15}  {:>8}  {:>8} {:>8}\n", "Linux", "(in the recording)", "", "",
                rec.recorded_mmap_lock.read, rec.recorded_mmap_lock.write);
   }
   for (const std::string& note : p.script.notes) fmt::print("  {}: {}\n", rec.file, note);

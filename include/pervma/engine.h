@@ -42,11 +42,12 @@ enum class AnonNames : uint8_t { kept, refused };
 
 struct SpaceOptions {
   Design design = Design::refcount;
-  Address lowest{0x10000};            // nothing is mapped below (vm.mmap_min_addr)
-  Address top{0x7ffffffff000};        // end of the space
-  Address mmap_base{0x7ffff7fff000};  // unhinted mappings are placed below it, top-down
-  MapObserver* observer = nullptr;    // must outlive the space
-  uint64_t max_map_count = 65530;     // vm.max_map_count
+  VmaFree vma_free = VmaFree::at_once;  // Error::inval where the design has no other
+  Address lowest{0x10000};              // nothing is mapped below (vm.mmap_min_addr)
+  Address top{0x7ffffffff000};          // end of the space
+  Address mmap_base{0x7ffff7fff000};    // unhinted mappings are placed below it, top-down
+  MapObserver* observer = nullptr;      // must outlive the space
+  uint64_t max_map_count = 65530;       // vm.max_map_count
   uint64_t stack_limit = uint64_t{8}
                          << 20;  // bytes that a growing mapping may reach (RLIMIT_STACK)
   uint64_t address_space_limit = ~uint64_t{0};  // bytes that may be mapped (RLIMIT_AS)

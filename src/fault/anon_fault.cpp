@@ -9,13 +9,12 @@ SoftMmu::Step SoftMmu::serve_anonymous(const FaultRequest& fault, LeafSlot slot)
     // One frame of zeros serves every page that is only read.
     const Right rights = without_write(rights_of(vma.flags()));
     const PageEntry zeros = PageEntry::page(kZeroFrame, PageKind::anon, rights);
-    if (!slot.replace(PageEntry{}, zeros)) return {};
-    return FaultStep::resolved;
+    return commit(fault, slot, PageEntry{}, zeros);
   }
   if (vma.anon_vma() == nullptr) return FaultStep::needs_anon_vma;
   // Before the table's lock: others spin on that, and this may wait.
-  const Frame frame = frames_.alloc(FrameUse::page, Fill::zero);
-  if (!frame) return FaultStep::out_of_memory;
+  const Frame frame = alloc_page(fault, Fill::zero);
+  if (!frame) return no_frame(fault);
   return install_private(fault, slot, PageEntry{}, frame);
 }
 

@@ -11,6 +11,7 @@ SoftMmu::Step SoftMmu::copy_on_write(const FaultRequest& fault, LeafSlot slot,
   if (fault.vma.anon_vma() == nullptr) return FaultStep::needs_anon_vma;
   if (seen.is_anon() && !seen.is_zero_page()) {
     const SpinGuard guard(slot.lock());
+    if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
     if (slot.peek() != seen) return {};
     // The other sides have their own copies, or are gone: it need not be copied any more.
     if (frames_.is_sole(seen.frame())) {
@@ -19,8 +20,8 @@ SoftMmu::Step SoftMmu::copy_on_write(const FaultRequest& fault, LeafSlot slot,
     }
   }
   const bool zeros = seen.is_zero_page();
-  const Frame own = frames_.alloc(FrameUse::page, zeros ? Fill::zero : Fill::none);
-  if (!own) return FaultStep::out_of_memory;
+  const Frame own = alloc_page(fault, zeros ? Fill::zero : Fill::none);
+  if (!own) return no_frame(fault);
   if (zeros) return install_private(fault, slot, seen, own);
 
   // An advice may drop the page beside us: seen again in this section, its frame stays itself until
@@ -32,7 +33,7 @@ SoftMmu::Step SoftMmu::copy_on_write(const FaultRequest& fault, LeafSlot slot,
   }
   copy_frame(frames_.bytes(own), frames_.data(seen.frame()));
   const Step step = install_private(fault, slot, seen, own);
-  if (step) {
+  if (step == FaultStep::resolved) {
     FrameGather gather;
     frames_.drop(seen.frame(), gather);
     frames_.retire(gather);

@@ -31,7 +31,13 @@ template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::handle_fault(Address a, Access access, FaultOrigin origin,
                                                 const std::stop_token& stop) {
   FirstStep first;
-  if (origin == FaultOrigin::user) first = fault_under_vma_lock(a, access);
+  if (origin == FaultOrigin::user) {
+    if constexpr (L::kReadKind == ReadKind::validated) {
+      first = fault_speculatively(a, access);
+    } else {
+      first = fault_under_vma_lock(a, access);
+    }
+  }
   if (first.outcome) return *first.outcome;
   return fault_under_mmap_lock(a, access, first.next, stop);
 }
@@ -68,8 +74,7 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexce
 template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Access access) noexcept {
   if (!allows(vma.flags(), access)) return FaultStep::access_error;
-  const FaultRequest fault{vma, a, access, FaultHold::vma_lock};
-  const FaultStep step = soft_mmu_.serve(fault);
+  const FaultStep step = soft_mmu_.serve({vma, a, access, FaultHold::vma_lock});
   if (step != FaultStep::needs_anon_vma) return step;
   {
     // Neighbours may be looked at under the mmap lock only; waiting for it here could be for a
@@ -78,7 +83,7 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Acces
     if (!mm) return FaultStep::needs_mmap_lock;
     if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
   }
-  return soft_mmu_.serve(fault);
+  return soft_mmu_.serve({vma, a, access, FaultHold::vma_lock});
 }
 
 // --- second step: the mmap lock for read
@@ -123,11 +128,10 @@ template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, Address a, Access access,
                                                       FaultHold hold) noexcept {
   if (!allows(vma.flags(), access)) return FaultStep::access_error;
-  const FaultRequest fault{vma, a, access, hold};
-  const FaultStep step = soft_mmu_.serve(fault);
+  const FaultStep step = soft_mmu_.serve({vma, a, access, hold});
   if (step != FaultStep::needs_anon_vma) return step;
   if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
-  return soft_mmu_.serve(fault);
+  return soft_mmu_.serve({vma, a, access, hold});
 }
 
 }  // namespace pervma

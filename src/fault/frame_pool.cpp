@@ -62,10 +62,10 @@ FramePool::~FramePool() {
   ::munmap(mapping_, mapped_);
 }
 
-Frame FramePool::alloc(FrameUse use, Fill fill) noexcept {
+Frame FramePool::alloc(FrameUse use, Fill fill, Patience patience) noexcept {
   if (budget_.load(std::memory_order_relaxed) >= 0 && !spend_budget()) return {};
   uint32_t item = take(caches_[current_stripe(kStripes)], use);
-  if (item == 0) item = take_slowly(use);
+  if (item == 0 && patience == Patience::wait) item = take_slowly(use);
   if (item == 0) return {};
   const Frame frame{item & ~kZeroed};
   if (fill == Fill::zero && (item & kZeroed) == 0) std::memset(data(frame), 0, kPageSize);

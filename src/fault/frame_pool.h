@@ -28,6 +28,9 @@ namespace pervma {
 
 enum class Fill : uint8_t { zero, none };
 
+// What alloc() does when no frame is at hand.
+enum class Patience : uint8_t { wait, none };
+
 class FramePool {
  public:
   static constexpr uint64_t kMaxFrames = (uint64_t{1} << 31) - 1;
@@ -43,7 +46,8 @@ class FramePool {
   // A frame with one reference, or none when there is none left. Where only frames that wait for
   // their grace period are left, waits for it: hold no spin lock, and be in no RCU read section.
   // About 10 ns, and the zeroing.
-  [[nodiscard]] Frame alloc(FrameUse use, Fill fill) noexcept;
+  // Without patience it never waits, and may miss a frame that another CPU's cache has.
+  [[nodiscard]] Frame alloc(FrameUse use, Fill fill, Patience patience = Patience::wait) noexcept;
   // Takes back a frame from alloc() that nobody else ever saw: no grace period.
   void give_back(Frame frame, FrameUse use, Fill contents) noexcept;
 

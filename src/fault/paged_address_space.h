@@ -13,12 +13,9 @@
 #include "fault/fault_counts.h"
 #include "fault/soft_engine.h"
 #include "fault/soft_mmu.h"
-#include "vm/address_space.h"
+#include "vm/design_spaces.h"
 
 namespace pervma {
-
-extern template class BasicAddressSpace<MmapLockDesign>;
-extern template class BasicAddressSpace<RefcountLock>;
 
 // A base, so that the MMU is made before the map that refers to it, and destroyed after it.
 class MmuHolder {
@@ -82,6 +79,8 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
       : MmuHolder(engine, root), Base(engine.vm(), soft_mmu_, options), options_(options) {}
 
   FirstStep fault_under_vma_lock(Address, Access) noexcept;
+  FirstStep fault_speculatively(Address, Access) noexcept
+    requires(L::kReadKind == ReadKind::validated);
   FaultStep serve_under_vma_lock(VmaT&, Address, Access) noexcept;
   FaultOutcome fault_under_mmap_lock(Address, Access, FaultHold, const std::stop_token&) noexcept;
   FaultStep serve_under_mmap_lock(VmaT&, Address, Access, FaultHold) noexcept;

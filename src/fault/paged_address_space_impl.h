@@ -5,6 +5,7 @@
 
 #include "fault/data_access.h"
 #include "fault/fault_path.h"
+#include "fault/speculative_fault.h"
 
 namespace pervma {
 
@@ -33,6 +34,9 @@ Result<std::unique_ptr<AddressSpace>> PagedAddressSpace<L>::fork(
 template <VmaLockDesign L>
 Result<std::unique_ptr<AddressSpace>> make_space(SoftEngine& engine,
                                                  const SpaceOptions& options) noexcept {
+  if (options.vma_free != VmaFree::at_once && !L::kFreesByRcu) {
+    return std::unexpected(Error::inval);
+  }
   std::unique_ptr<PagedAddressSpace<L>> space = PagedAddressSpace<L>::create(engine, options);
   if (space == nullptr) return std::unexpected(Error::nomem);
   return space;

@@ -5,15 +5,20 @@
 namespace pervma {
 
 FaultStep SoftMmu::serve(const FaultRequest& fault) noexcept {
-  const LeafSlot slot = tables_.ensure(fault.address);
-  if (!slot) return FaultStep::out_of_memory;
+  if (fault.hold == FaultHold::speculation && !fault.vma.is_anonymous()) {
+    return FaultStep::needs_mmap_lock;
+  }
+  // Where no lock keeps the VMA, its tables may be on their way out: none is added to them.
+  const bool may_add = fault.hold != FaultHold::speculation;
+  const LeafSlot slot = may_add ? tables_.ensure(fault.address) : tables_.find(fault.address);
+  if (!slot) return no_frame(fault);
   for (;;) {
     const PageEntry seen = slot.load();
     Step step;
     if (seen.is_present()) {
       step = serve_present(fault, slot, seen);
     } else if (seen.is_guard()) {
-      step = FaultStep::map_error;
+      step = fault.validation.holds() ? FaultStep::map_error : FaultStep::needs_mmap_lock;
     } else if (fault.vma.is_anonymous()) {
       step = serve_anonymous(fault, slot);
     } else {
@@ -38,7 +43,17 @@ SoftMmu::Step SoftMmu::serve_present(const FaultRequest& fault, LeafSlot slot,
   if (writes && fault.hold == FaultHold::vma_lock && !may_ask_under_vma_lock(fault.vma)) {
     return FaultStep::needs_mmap_lock;
   }
-  if (!slot.replace(seen, wanted)) return {};
+  return commit(fault, slot, seen, wanted);
+}
+
+SoftMmu::Step SoftMmu::commit(const FaultRequest& fault, LeafSlot slot, PageEntry seen,
+                              PageEntry entry) noexcept {
+  const SpinGuard guard(slot.lock());
+  // Asked under this lock: a writer that takes it later, to zap or protect, finds the entry; one
+  // that took it before has moved the sequence.
+  if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
+  if (slot.peek() != seen) return {};
+  slot.set(entry);
   return FaultStep::resolved;
 }
 
@@ -47,11 +62,9 @@ SoftMmu::Step SoftMmu::install_private(const FaultRequest& fault, LeafSlot slot,
                                        Frame made) noexcept {
   PERVMA_DASSERT(fault.access == Access::write && fault.vma.anon_vma() != nullptr);
   const Right rights = rights_of(fault.vma.flags());
-  if (slot.replace(seen, PageEntry::page(made, PageKind::anon, rights))) {
-    return FaultStep::resolved;
-  }
-  frames_.give_back(made, FrameUse::page, Fill::none);
-  return {};
+  const Step step = commit(fault, slot, seen, PageEntry::page(made, PageKind::anon, rights));
+  if (step != FaultStep::resolved) frames_.give_back(made, FrameUse::page, Fill::none);
+  return step;
 }
 
 }  // namespace pervma

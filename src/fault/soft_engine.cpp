@@ -24,20 +24,14 @@ SoftEngine::~SoftEngine() {
 
 Result<std::unique_ptr<AddressSpace>> SoftEngine::create_space(const SpaceOptions& options) {
   if (options.top > PageTable::kEnd) return std::unexpected(Error::inval);
-  switch (options.design) {
-    case Design::mmap_lock: return make_space<MmapLockDesign>(*this, options);
-    case Design::refcount: return make_space<RefcountLock>(*this, options);
-  }
-  return std::unexpected(Error::inval);
+  return with_design(options.design,
+                     [&]<class L>(DesignType<L>) { return make_space<L>(*this, options); });
 }
 
 Result<std::unique_ptr<AddressSpace>> SoftEngine::fork(AddressSpace& parent,
                                                        const std::stop_token& stop) {
-  switch (parent.design()) {
-    case Design::mmap_lock: return fork_space<MmapLockDesign>(*this, parent, stop);
-    case Design::refcount: return fork_space<RefcountLock>(*this, parent, stop);
-  }
-  return std::unexpected(Error::inval);
+  return with_design(parent.design(),
+                     [&]<class L>(DesignType<L>) { return fork_space<L>(*this, parent, stop); });
 }
 
 Result<FileRef> SoftEngine::open(std::shared_ptr<BackingObject> object, FileMode mode) {

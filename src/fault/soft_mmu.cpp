@@ -171,10 +171,15 @@ void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
   });
 }
 
+// Before entries are looked at without their lock: a speculative fault has set its entry by now, or
+// will find that the space's sequence has moved.
+static void settle(const LeafSpan& leaf) noexcept { const SpinGuard guard(*leaf.lock); }
+
 Result<void> SoftMmu::move(Range from, Address to) noexcept {
   PERVMA_ASSERT(!from.intersects(Range{to, to + from.bytes()}));
   Result<void> result;
   tables_.for_each_leaf(from, [&](const LeafSpan& leaf) {
+    settle(leaf);
     for (unsigned i = leaf.first; i < leaf.last && result; i++) {
       const LeafSlot old = leaf.at(i);
       if (old.peek().is_none()) continue;
@@ -216,6 +221,7 @@ Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
   const auto is_copied = [](PageEntry e) {
     return e.is_guard() || (e.is_present() && e.is_anon());
   };
+  settle(leaf);
   unsigned first = leaf.first;
   while (first < leaf.last && !is_copied(leaf.peek(first))) first++;
   if (first == leaf.last) return {};

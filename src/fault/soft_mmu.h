@@ -19,6 +19,7 @@ namespace pervma {
 
 // What the server of a fault holds, and so what it may do.
 enum class FaultHold : uint8_t {
+  speculation,         // nothing: a copy of the VMA, and an RCU read section; nothing that waits
   vma_lock,            // only what is known to be safe under it, and nothing that waits
   mmap_lock,           // anything that does not wait
   mmap_lock_may_wait,  // anything: the page was waited for once already, and is likely there
@@ -38,12 +39,22 @@ enum class FaultStep : uint8_t {
 
 constexpr bool is_decided(FaultStep step) noexcept { return step < FaultStep::needs_anon_vma; }
 
-// A fault that the VMA's flags allow. The VMA is kept by the caller's lock.
+// What a speculative fault asks under the page table's lock, before it sets an entry: whether the
+// space was written since its copy of the VMA was made.
+struct Validation {
+  const MmapLock* mm = nullptr;  // null: a lock keeps the VMA
+  uint64_t seq = 0;
+
+  bool holds() const noexcept { return mm == nullptr || !mm->speculate_retry(seq); }
+};
+
+// A fault that the VMA's flags allow. The VMA is kept by the caller's lock, or is a copy.
 struct FaultRequest {
   const VmaFields& vma;
   Address address;
   Access access;
   FaultHold hold;
+  Validation validation = {};
 };
 
 class SoftMmu final : public Mmu {
@@ -95,6 +106,16 @@ class SoftMmu final : public Mmu {
   Step serve_anonymous(const FaultRequest&, LeafSlot) noexcept;                // anon_fault.cpp
   Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
   Step copy_on_write(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // copy_on_write.cpp
+  // Sets the entry if it still is what was seen, and if the request still holds.
+  static Step commit(const FaultRequest&, LeafSlot, PageEntry seen, PageEntry entry) noexcept;
+  Frame alloc_page(const FaultRequest& fault, Fill fill) noexcept {
+    const bool may_wait = fault.hold != FaultHold::speculation;
+    return frames_.alloc(FrameUse::page, fill, may_wait ? Patience::wait : Patience::none);
+  }
+  static FaultStep no_frame(const FaultRequest& fault) noexcept {
+    return fault.hold == FaultHold::speculation ? FaultStep::needs_mmap_lock
+                                                : FaultStep::out_of_memory;
+  }
   Step install_private(const FaultRequest&, LeafSlot, PageEntry seen, Frame made) noexcept;
   enum class Marks : uint8_t { keep, drop };
   void zap_entries(Range, Marks) noexcept;

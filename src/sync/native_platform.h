@@ -4,9 +4,11 @@
 #include <sched.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <stop_token>
 
+#include "sync/current_cpu.h"
 #include "sync/futex.h"
 #include "sync/lock_tracker.h"
 #include "sync/platform.h"
@@ -41,6 +43,24 @@ struct NativePlatform {
   static void wake_all(const Atomic<uint32_t>* word) noexcept { futex_wake_all(word); }
 
   static void synchronize_rcu() noexcept { rcu_synchronize(); }
+  // Runs the callback after a grace period; what this thread wrote before is visible to it.
+  using RcuHead = rcu_head;
+  static void call_rcu(RcuHead* head, void (*callback)(RcuHead* head)) noexcept {
+    pervma::call_rcu(head, callback);
+  }
+  // To be said at a callback's beginning and end (rcu.h).
+  static void rcu_callback_begins(const RcuHead* head) noexcept {
+    pervma::rcu_callback_begins(head);
+  }
+  static void rcu_callback_ends() noexcept { pervma::rcu_callback_ends(); }
+
+  // Null: no memory. Any thread, inside an RCU read section too.
+  static void* allocate(size_t bytes, size_t alignment) noexcept;
+  static void deallocate(void* memory) noexcept;
+
+  // A hint of the CPU that this thread is on, and a power of two of slots to spread CPUs over.
+  static uint32_t current_cpu() noexcept { return pervma::current_cpu(); }
+  static uint32_t cpu_slots() noexcept { return pervma::cpu_slots(); }
 
   // Lets somebody else run, where polling is all there is to do.
   static void yield() noexcept { sched_yield(); }

@@ -16,17 +16,20 @@ namespace pervma {
 
 // The places in the protocols where a test may hold a thread to let another one run.
 enum class Hook : uint8_t {
-  read_before_increment,  // count loaded, exchange not yet tried
-  read_after_increment,   // count raised, owner and sequence not yet compared
-  read_before_wake,       // count lowered to the writer's value, sleeper not yet woken
-  write_after_exclude,    // kExclude added, readers not yet drained
-  write_before_sleep,     // the writer saw a reader and is about to sleep
-  write_before_abort,     // a stop was seen, kExclude not yet taken back
-  detach_before_exclude,  // the count was not 1, kExclude not yet added
-  detach_after_exclude,   // kExclude added, readers not yet drained
-  queue_after_push,       // a waiter is in the queue of an mmap lock
-  queue_before_grant,     // the last holder left, the next is not yet chosen
-  queue_before_cancel,    // a waiter saw its stop, and has not yet left the queue
+  read_before_increment,    // count loaded, exchange not yet tried
+  read_after_increment,     // count raised, owner and sequence not yet compared
+  read_before_wake,         // count lowered to the writer's value, sleeper not yet woken
+  write_after_exclude,      // kExclude added, readers not yet drained
+  write_before_sleep,       // the writer saw a reader and is about to sleep
+  write_before_abort,       // a stop was seen, kExclude not yet taken back
+  detach_before_exclude,    // the count was not 1, kExclude not yet added
+  detach_after_exclude,     // kExclude added, readers not yet drained
+  hot_before_increment,     // a reader found a slot, its count not yet raised
+  hot_before_publish,       // a reader made an array of slots, not yet published
+  hot_after_count_drained,  // the count word is excluded, slots not yet looked for
+  queue_after_push,         // a waiter is in the queue of an mmap lock
+  queue_before_grant,       // the last holder left, the next is not yet chosen
+  queue_before_cancel,      // a waiter saw its stop, and has not yet left the queue
 };
 
 // How long a waiter polls before it sleeps.

@@ -14,7 +14,7 @@ namespace pervma {
 enum class Site : uint16_t {
   none,  // no site: the protocol as it is
 
-  // --- vma_lock_refcount.h: orders, by their tags
+  // --- vma_refcount.h, vma_lock_refcount.h: orders, by their tags
   vma_attach,        // [L1]
   vma_enter,         // [L2]
   vma_leave,         // [L3]
@@ -48,6 +48,49 @@ enum class Site : uint16_t {
   copy_refuses_detached,  // or gone
   copy_refuses_exclude,   // or on its way out
   copy_compares_again,    // the mark may have moved meanwhile
+
+  // --- vma_lock_scalable.h: orders
+  hot_read,         // [H1]
+  hot_publish,      // [H2]
+  hot_enter_alone,  // [H3]
+  // checks
+  hot_reader_compares_owner,
+  hot_reader_compares_seq,
+  hot_writer_looks_after_drain,  // slots are looked for when the count word is drained
+  hot_writer_drains_slots,
+  hot_detach_closes_slots,
+
+  // --- vma_lock_speculative.h: orders
+  spec_owner,   // [U1]
+  spec_attach,  // [U2]
+  // checks
+  spec_reader_looks_at_attached,
+  spec_reader_compares_owner,
+
+  // --- vma_rwsem.h: orders
+  rwsem_enter,    // [X1]
+  rwsem_leave,    // [X2]
+  rwsem_take,     // [X3]
+  rwsem_drained,  // [X4]
+  rwsem_admit,    // [X5]
+  rwsem_open,     // [X6]
+  // checks and wake-ups
+  rwsem_reader_refuses_writer,
+  rwsem_reader_wakes_writer,
+
+  // --- vma_count.h: orders
+  count_enter,  // [N1]
+  count_leave,  // [N2]
+  count_take,   // [N3]
+  count_admit,  // [N4]
+  count_open,   // [N5]
+  // checks and wake-ups
+  count_reader_refuses_writer,
+  count_reader_wakes_writer,
+
+  // --- vma_lock_word.h: checks
+  word_reader_compares_owner,
+  word_reader_compares_seq,
 
   // --- refcount.h: orders
   ref_get,       // [C1]

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "sync/mmap_lock.h"
+#include "sync/vma_entry.h"
 
 namespace pervma {
 
@@ -26,6 +27,24 @@ enum class ReadTry : uint8_t {
   contended,  // a writer is (or may be) in the way, or the design has no readers: take the mmap
               // lock
   detached,   // not in this space any more: look it up again
+};
+
+// What a word's refusal means to the reader.
+constexpr ReadTry refusal(Entry entry) noexcept {
+  return entry == Entry::detached ? ReadTry::detached : ReadTry::contended;
+}
+
+// What `locked` is worth.
+enum class ReadKind : uint8_t {
+  none,       // never said: every fault takes the mmap lock
+  validated,  // nothing is kept: what was read is copied, and used only if still_valid() says so
+  locked,     // the VMA stays as it is until end_read()
+};
+
+// Where in a VMA the part lies that readers write.
+enum class FarPlace : uint8_t {
+  first_line,   // beside the bounds and the mark, which every fault reads
+  second_line,  // apart from them
 };
 
 // The outcome of an attempt; the token matters only with `locked`.
@@ -47,8 +66,10 @@ concept VmaLockDesign =
              const typename L::Far& cfar, typename L::Space& space, const typename L::Space& cspace,
              const typename L::Token& token, const typename L::Space::StopToken& stop) {
       { L::kName } -> std::convertible_to<std::string_view>;
-      // False: begin_read() never answers `locked`, every fault takes the mmap lock.
-      { L::kServesFaults } -> std::convertible_to<bool>;
+      { L::kReadKind } -> std::convertible_to<ReadKind>;
+      { L::kFarPlace } -> std::convertible_to<FarPlace>;
+      // Whether the design also runs with VMAs that are freed after an RCU grace period.
+      { L::kFreesByRcu } -> std::convertible_to<bool>;
 
       // A VMA comes out of the allocator / goes back to it (detached, no reader). init() may fail
       // for designs that allocate.
@@ -60,7 +81,7 @@ concept VmaLockDesign =
       {
         L::start_read_locked(near, far, cspace)
       } noexcept -> std::same_as<ReadAttempt<typename L::Token>>;
-      { L::still_valid(cnear, token) } noexcept -> std::same_as<bool>;
+      { L::still_valid(cnear, cspace, token) } noexcept -> std::same_as<bool>;
       { L::end_read(far, token) } noexcept;
 
       // Writers: the space's mmap lock is held for write.
@@ -74,5 +95,11 @@ concept VmaLockDesign =
       { L::is_read_locked_or_more(cnear, cfar, cspace) } noexcept -> std::same_as<bool>;
       { L::reader_count(cfar) } noexcept -> std::same_as<uint32_t>;
     };
+
+// Whether faults are served without the mmap lock; and whether readers keep the VMA meanwhile.
+template <class L>
+inline constexpr bool kServesFaults = L::kReadKind != ReadKind::none;
+template <class L>
+inline constexpr bool kLocksVmas = L::kReadKind == ReadKind::locked;
 
 }  // namespace pervma

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "sync/vma_lock.h"
+#include "sync/vma_mark.h"
 
 namespace pervma {
 
@@ -13,27 +14,23 @@ template <class P>
 class BasicMmapLockDesign {
  public:
   static constexpr std::string_view kName = "mmap_lock";
-  static constexpr bool kServesFaults = false;
-  static constexpr uint64_t kNever = 0;
+  static constexpr ReadKind kReadKind = ReadKind::none;
+  static constexpr FarPlace kFarPlace = FarPlace::second_line;
+  static constexpr bool kFreesByRcu = false;
 
   using Space = BasicMmapLock<P>;
   using StopToken = typename P::StopToken;
   using Token = NoToken;
   using Attempt = ReadAttempt<Token>;
 
-  // Both are written under the mmap write lock and read under the mmap lock or for statistics.
-  struct Near {
-    typename P::template Atomic<uint64_t> vm_lock_seq{kNever};
-    typename P::template Plain<const Space*> owner{nullptr};
-  };
+  using Near = BasicVmaMark<P>;
   struct Far {
     typename P::template Atomic<uint32_t> attached{0};
   };
 
   static bool init(Near& near, Far& far, const Space& owner) noexcept {
     PERVMA_ASSERT(is_detached(far));
-    near.vm_lock_seq.store(kNever, std::memory_order_relaxed);
-    near.owner = &owner;
+    near.init(owner);
     return true;
   }
   static void retire(Near&, Far& far) noexcept { PERVMA_ASSERT(is_detached(far)); }
@@ -42,7 +39,7 @@ class BasicMmapLockDesign {
   static Attempt start_read_locked(Near&, Far&, const Space&) noexcept {
     return {ReadTry::contended, {}};
   }
-  static bool still_valid(const Near&, const Token&) noexcept { return false; }
+  static bool still_valid(const Near&, const Space&, const Token&) noexcept { return false; }
   static void end_read(Far&, const Token&) noexcept {
     const bool a_read_began = false;
     PERVMA_ASSERT(a_read_began);
@@ -51,7 +48,7 @@ class BasicMmapLockDesign {
   [[nodiscard]] static bool lock_write(Near& near, Far&, Space& space,
                                        const StopToken& = {}) noexcept {
     space.assert_held_write();
-    near.vm_lock_seq.store(space.seq_relaxed(), std::memory_order_relaxed);
+    near.set(space);
     return true;
   }
   static void attach(Near& near, Far& far, Space& space) noexcept {
@@ -66,8 +63,7 @@ class BasicMmapLockDesign {
   }
 
   static bool is_write_locked(const Near& near, const Space& space) noexcept {
-    return near.vm_lock_seq.load(std::memory_order_relaxed) == space.seq_relaxed() &&
-           space.is_held_for_write();
+    return near.is_write_locked(space);
   }
   static bool is_detached(const Far& far) noexcept {
     return far.attached.load(std::memory_order_relaxed) == 0;

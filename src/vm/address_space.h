@@ -104,7 +104,7 @@ class BasicAddressSpace : public AddressSpace {
     typename L::Token token;
   };
   [[nodiscard]] NextVma lock_next_vma(Address from, Address limit) const noexcept
-    requires(L::kServesFaults);
+    requires(kLocksVmas<L>);
   static void end_read(VmaT& vma, const typename L::Token& token) noexcept {
     L::end_read(vma.far, token);
   }
@@ -128,6 +128,8 @@ class BasicAddressSpace : public AddressSpace {
   Result<void> copy_from(BasicAddressSpace& parent, const std::stop_token&) noexcept;
 
  protected:
+  static constexpr uint8_t kMaxMisses = 2;
+
   std::optional<PinnedVma> pin_vma(Address) const override;
   void unpin_vma(void* vma, uint64_t token) const noexcept override;
   VmaInfo pinned_info(void* vma) const override;
@@ -136,7 +138,6 @@ class BasicAddressSpace : public AddressSpace {
   Mmu& mmu_;
 
  private:
-  static constexpr uint8_t kMaxMisses = 2;
   static constexpr uint64_t kLastIndex = ~uint64_t{0} - 1;
 
   // What one operation may need at most; had before anything is changed, so that the rest cannot
@@ -263,6 +264,7 @@ class BasicAddressSpace : public AddressSpace {
 
   VmContext& context_;
   TypeStableCache<VmaT>& cache_;
+  VmaReaperOf<L> reaper_;
   const SpaceOptions options_;
   // Under mm_ (the tree also under RCU, by its own rules).
   MapleTree tree_;

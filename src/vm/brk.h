@@ -107,7 +107,7 @@ auto BasicAddressSpace<L>::expand_stack(Address address) noexcept -> VmaT* {
   if (!reserve({0, 1}) || !prepare_anon_vma(*v)) return nullptr;
   v->lock_write(mm_);
   v->range.start = start;
-  v->pgoff -= grow;
+  v->pgoff = v->pgoff - grow;
   mapped_pages_ += grow;
   if (v->flags().has(VmaFlag::locked)) locked_pages_ += grow;
   write_to_tree(*v);

@@ -3,11 +3,6 @@
 
 namespace pervma {
 
-template <>
-Design BasicAddressSpace<MmapLockDesign>::design() const noexcept {
-  return Design::mmap_lock;
-}
-
 template class BasicAddressSpace<MmapLockDesign>;
 
 }  // namespace pervma

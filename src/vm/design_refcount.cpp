@@ -3,11 +3,6 @@
 
 namespace pervma {
 
-template <>
-Design BasicAddressSpace<RefcountLock>::design() const noexcept {
-  return Design::refcount;
-}
-
 template class BasicAddressSpace<RefcountLock>;
 
 }  // namespace pervma

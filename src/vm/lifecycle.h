@@ -11,8 +11,11 @@ BasicAddressSpace<L>::BasicAddressSpace(VmContext& context, Mmu& mmu,
     : mmu_(mmu),
       context_(context),
       cache_(context.template vmas<L>()),
+      reaper_(cache_, options.vma_free),
       options_(options),
-      tree_(context.nodes) {}
+      tree_(context.nodes) {
+  if (options.vma_free != VmaFree::at_once) context.frees_by_rcu();
+}
 
 template <VmaLockDesign L>
 BasicAddressSpace<L>::~BasicAddressSpace() {
@@ -32,6 +35,7 @@ void BasicAddressSpace<L>::exit() noexcept {
   const MmapWrite write(mm_);
   take_down(options_.top);
   while (spares_ != nullptr) destroy(take_spare());
+  reaper_.flush();
   exited_ = true;
 }
 

@@ -23,7 +23,7 @@ auto BasicAddressSpace<L>::vma_from(Address a) const noexcept -> VmaT* {
 template <VmaLockDesign L>
 inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -> Lookup {
   Lookup result{LookupEnd::aborted, 0, nullptr, {}};
-  if constexpr (!L::kServesFaults) return result;
+  if constexpr (!kLocksVmas<L>) return result;
   const RcuReader rcu;
   for (;;) {
     VmaT* const v = vma_at(a);  // A fresh walk each time (rule R17).
@@ -51,7 +51,7 @@ inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -
 // appeared (rule R20).
 template <VmaLockDesign L>
 auto BasicAddressSpace<L>::lock_next_vma(Address from, Address limit) const noexcept -> NextVma
-  requires(L::kServesFaults)
+  requires(kLocksVmas<L>)
 {
   {
     const RcuReader rcu;

@@ -87,7 +87,7 @@ std::optional<VmaInfo> BasicAddressSpace<L>::find_vma(Address a) const {
 template <VmaLockDesign L>
 template <class Visit>
 void BasicAddressSpace<L>::for_each_vma(Visit visit) const {
-  if constexpr (L::kServesFaults) {
+  if constexpr (kLocksVmas<L>) {
     struct Hold {
       NextVma next;
       ~Hold() {
@@ -147,6 +147,11 @@ PageCount BasicAddressSpace<L>::locked_pages() const {
 }
 
 template <VmaLockDesign L>
+Design BasicAddressSpace<L>::design() const noexcept {
+  return design_of<L>();
+}
+
+template <VmaLockDesign L>
 LockCounters BasicAddressSpace<L>::lock_counters() const noexcept {
   const MmapLockStats s = mm_.stats();
   return {.read = s.read, .write = s.write, .wait_ns = s.wait_ns};
@@ -175,7 +180,7 @@ std::string BasicAddressSpace<L>::check() const {
     }
     // state: attached, of this space
     if (v.is_detached()) return wrong("detached, but in the tree");
-    if (v.near.owner != &mm_) return wrong("belongs to another space");
+    if (!v.near.is_of(mm_)) return wrong("belongs to another space");
     // fields: rights within may_*, an identity only where private pages can be
     if (exceeds_may(v.flags())) return wrong("more rights than it may have");
     if (v.is_anonymous() && v.is_shared()) return wrong("shared without an object");

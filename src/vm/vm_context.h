@@ -8,10 +8,11 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 
-#include "sync/vma_lock_designs.h"
 #include "tree/maple_tree.h"
 #include "tree/type_stable_cache.h"
+#include "vm/designs.h"
 #include "vm/vma.h"
 
 namespace pervma {
@@ -20,8 +21,19 @@ class VmContext {
  public:
   NodePool nodes;
 
+  VmContext() noexcept = default;
+  VmContext(const VmContext&) = delete;
+  VmContext& operator=(const VmContext&) = delete;
+  ~VmContext() {
+    if (frees_by_rcu_.load(std::memory_order_relaxed)) rcu_barrier();
+  }
+
   template <VmaLockDesign L>
-  TypeStableCache<Vma<L>>& vmas() noexcept;
+  TypeStableCache<Vma<L>>& vmas() noexcept {
+    return std::get<TypeStableCache<Vma<L>>>(vmas_);
+  }
+  // VMAs come back to these caches from RCU callbacks, to be waited for at the end.
+  void frees_by_rcu() noexcept { frees_by_rcu_.store(true, std::memory_order_relaxed); }
 
   // One copy of every name that was ever given, kept until the engine ends: equal names have equal
   // pointers. Null: no memory.
@@ -31,8 +43,11 @@ class VmContext {
   uint64_t next_anon_id() noexcept { return anon_ids_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
-  TypeStableCache<Vma<MmapLockDesign>> vmas_mmap_lock_;
-  TypeStableCache<Vma<RefcountLock>> vmas_refcount_;
+  template <class... Ls>
+  using Caches = std::tuple<TypeStableCache<Vma<Ls>>...>;
+
+  AllDesigns::Apply<Caches> vmas_;
+  std::atomic<bool> frees_by_rcu_{false};
   std::atomic<uint64_t> anon_ids_{0};
   std::mutex names_mutex_;  // a leaf lock
   std::set<std::string, std::less<>> names_;
@@ -47,15 +62,6 @@ inline const char* VmContext::intern(std::string_view name) noexcept {
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
-}
-
-template <>
-inline TypeStableCache<Vma<MmapLockDesign>>& VmContext::vmas<MmapLockDesign>() noexcept {
-  return vmas_mmap_lock_;
-}
-template <>
-inline TypeStableCache<Vma<RefcountLock>>& VmContext::vmas<RefcountLock>() noexcept {
-  return vmas_refcount_;
 }
 
 }  // namespace pervma

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "pervma/address.h"
 #include "pervma/vma_info.h"
@@ -22,58 +23,46 @@
 #include "sync/mmap_lock.h"
 #include "sync/native_platform.h"
 #include "sync/vma_lock.h"
-#include "vm/anon_vma.h"
-#include "vm/open_file.h"
+#include "vm/vma_fields.h"
+#include "vm/vma_reaper.h"
 
 namespace pervma {
 
-// What fault and mapping code needs of a VMA whatever its lock design.
-class VmaFields {
+template <class L>
+using VmaFieldsOf =
+    std::conditional_t<L::kReadKind == ReadKind::validated, RacyVmaFields, VmaFields>;
+
+// The fields with the lock's two parts behind them, where the design wants them.
+template <class L, FarPlace = L::kFarPlace>
+class VmaWithLock : public VmaFieldsOf<L> {
  public:
-  union {
-    Range range;      // while attached, or held by its maker
-    void* free_link;  // while free; nobody reads the range then (design rule 9)
-  };
-  uint64_t pgoff;  // page offset of range.start in the file; of anonymous memory: see vm docs
-
-  VmaFields() noexcept : free_link(nullptr), pgoff(0) {}
-
-  VmaFlags flags() const noexcept { return flags_; }
-  bool is_anonymous() const noexcept { return file == nullptr; }
-  bool is_shared() const noexcept { return flags_.has(VmaFlag::shared); }
-  Address start() const noexcept { return range.start; }
-  Address end() const noexcept { return range.end; }
-  // Page offset that the address has in the VMA's object.
-  uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - range.start) >> kPageShift); }
-
-  // [V1] pairs with [V2]: who sees the identity also sees what its maker wrote into it.
-  AnonVma* anon_vma() const noexcept {
-    return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
-  }
-
-  OpenFile* file = nullptr;  // counted
-
- protected:
-  std::atomic<AnonVma*> anon_vma_{nullptr};  // counted
-  VmaFlags flags_;
+  typename L::Near near;
+  alignas(64) mutable typename L::Far far;
 };
-static_assert(sizeof(VmaFields) == 48);
+template <class L>
+class VmaWithLock<L, FarPlace::first_line> : public VmaFieldsOf<L> {
+ public:
+  mutable typename L::Far far;
+  typename L::Near near;
+};
+
+struct NoVmaGrave {};
 
 template <VmaLockDesign L>
-class alignas(64) Vma : public VmaFields {
+class alignas(64) Vma : public VmaWithLock<L> {
  public:
+  using VmaWithLock<L>::near;
+  using VmaWithLock<L>::far;
+
   Vma() noexcept = default;
   Vma(const Vma&) = delete;
   Vma& operator=(const Vma&) = delete;
 
-  // --- lock (see the design's own header for the protocol) ---
-  typename L::Near near;
-  alignas(64) mutable typename L::Far far;
-
   // --- rarely looked at ---
   AnonAncestors* ancestors = nullptr;  // counted; the chain without its own identity
   const char* name = nullptr;          // a name that outlives the space ([vdso]), or null
-  Vma* next_detached = nullptr;        // links the VMAs that one operation removes
+  Vma* next_detached = nullptr;        // links the VMAs that one operation removes; and free ones
+  [[no_unique_address]] std::conditional_t<L::kFreesByRcu, VmaGrave<Vma>, NoVmaGrave> grave;
 
   // Waits for the readers of this VMA; free when done before under this hold of the mmap lock.
   // False: a stop was requested, nothing changed.
@@ -85,23 +74,29 @@ class alignas(64) Vma : public VmaFields {
     const bool locked = L::lock_write(near, far, mm, std::stop_token{});
     PERVMA_ASSERT(locked);
   }
+  // The cache's link while the VMA is free; stale readers do not look at it.
+  void* free_next() const noexcept { return next_detached; }
+  void set_free_next(void* next) noexcept { next_detached = static_cast<Vma*>(next); }
   bool is_detached() const noexcept { return L::is_detached(far); }
 
   // Before attach: nobody else can see the VMA.
   void init_flags(VmaFlags f) noexcept {
     PERVMA_DASSERT(is_detached());
-    flags_ = f;
+    this->flags_ = f;
   }
   // Write-locks the VMA and sets its flags.
   void reset_flags(MmapLock& mm, VmaFlags f) noexcept PERVMA_REQUIRES(mm) {
     lock_write(mm);
-    flags_ = f;
+    this->flags_ = f;
   }
   // Under the anon lock of the space and the mmap lock for read, or write-locked, or detached.
   void set_anon_vma(AnonVma* a) noexcept {
-    anon_vma_.store(a, std::memory_order_release);  // [V2] pairs with [V1]
+    this->anon_vma_.store(a, std::memory_order_release);  // [V2] pairs with [V1]
   }
   bool chain_is_singular() const noexcept { return ancestors == nullptr; }
 };
+
+template <VmaLockDesign L>
+using VmaReaperOf = std::conditional_t<L::kFreesByRcu, VmaReaper<Vma<L>>, NoVmaReaper<Vma<L>>>;
 
 }  // namespace pervma

@@ -48,7 +48,7 @@ void BasicAddressSpace<L>::destroy(VmaT& v) noexcept {
   v.name = nullptr;
   v.next_detached = nullptr;
   L::retire(v.near, v.far);
-  cache_.free(&v);
+  reaper_.free(v);
 }
 
 template <VmaLockDesign L>

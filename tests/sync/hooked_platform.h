@@ -7,7 +7,7 @@
 
 #include "sync/mmap_lock_slow.h"
 #include "sync/native_platform.h"
-#include "sync/vma_lock_refcount.h"
+#include "sync/vma_lock_designs.h"
 
 namespace pervma::test {
 
@@ -20,8 +20,17 @@ struct SleepingSpinner {
   [[nodiscard]] bool is_yielding() const noexcept { return false; }
 };
 
+// The CPU that this thread says it is on, and whether it finds memory.
+inline thread_local uint32_t t_cpu = 0;
+inline thread_local bool t_has_memory = true;
+
 struct HookedPlatform : NativePlatform {
   using Spinner = SleepingSpinner;
+  static uint32_t current_cpu() noexcept { return t_cpu; }
+  static uint32_t cpu_slots() noexcept { return 4; }
+  static void* allocate(size_t bytes, size_t alignment) noexcept {
+    return t_has_memory ? NativePlatform::allocate(bytes, alignment) : nullptr;
+  }
   static void hook(Hook hook) noexcept {
     if (t_on_hook) t_on_hook(hook);
   }

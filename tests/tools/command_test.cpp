@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "pervma/design.h"
+
 namespace pervma {
 namespace {
 
@@ -55,6 +57,27 @@ void expect_refused(const Outcome& o, const std::string& what) {
   EXPECT_NE(o.err.find(what), std::string::npos) << o.err;
 }
 
+TEST(Command, designs_tells_what_each_costs) {
+  const Outcome text = pervma("designs");
+  EXPECT_EQ(text.status, 0);
+  const Outcome o = pervma("designs --json -");
+  ASSERT_EQ(o.status, 0);
+  const nlohmann::json all = nlohmann::json::parse(o.out);
+  ASSERT_EQ(all.size(), kDesigns.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]["design"], design_name(kDesigns[i]));
+    EXPECT_NE(text.out.find(std::string(design_name(kDesigns[i])) + ": "), std::string::npos);
+    EXPECT_GT(all[i]["bytes_per_vma"]["lock"], 0);
+    EXPECT_GE(all[i]["bytes_per_vma"]["total"], 128);
+    for (const char* key : {"what", "reader_writes", "writer_waits_for", "weakness"}) {
+      EXPECT_FALSE(all[i][key].get<std::string>().empty()) << key;
+    }
+    if (all[i]["design"] == "refcount" || all[i]["design"] == "scalable") {
+      EXPECT_EQ(all[i]["bytes_per_vma"]["total"], 128);
+    }
+  }
+}
+
 TEST(Command, says_its_version_and_shows_examples) {
   EXPECT_EQ(pervma("--version").status, 0);
   EXPECT_TRUE(pervma("--version").out.starts_with("pervma "));
@@ -73,7 +96,7 @@ TEST(Command, replay_writes_one_json_row_per_trace_design_and_worker_count) {
   EXPECT_NE(o.out.find("every recorded result was reproduced"), std::string::npos) << o.out;
   const auto rows = nlohmann::json::parse(slurp(path));
   ::unlink(path.c_str());
-  ASSERT_EQ(rows.size(), 4u);
+  ASSERT_EQ(rows.size(), 2 * kDesigns.size());
   for (const auto& row : rows) {
     EXPECT_EQ(row.at("trace"), "redis-bgsave");
     EXPECT_EQ(row.at("mismatches"), 0);

@@ -50,6 +50,9 @@ class ProjectReplay : public ::testing::TestWithParam<const char*> {
     for (int i = 0; i < repeats; ++i) {
       for (const uint32_t w : workers) {
         for (const Design design : kDesigns) {
+          // Every design, and the two that are compared most with every number of workers.
+          const bool all = design == Design::mmap_lock || design == Design::refcount;
+          if (!all && w != 2) continue;
           const Result<ReplayResult> r = replay(*p, {.design = design, .workers = w});
           ASSERT_TRUE(r);
           check(*p, *r, design, w);
@@ -68,6 +71,10 @@ class ProjectReplay : public ::testing::TestWithParam<const char*> {
     EXPECT_EQ(c.success + c.retry + c.abort, r.faults) << "each user fault is one attempt";
     if (design == Design::mmap_lock) {
       EXPECT_EQ(c.abort, r.faults) << "no VMA lock: every fault falls back";
+      return;
+    }
+    if (design == Design::speculative) {
+      EXPECT_GT(c.success, r.faults / 4) << "most faults are in anonymous memory with tables";
       return;
     }
     EXPECT_LT(r.fallback_pct(), 2.0);

@@ -31,7 +31,7 @@ class Errno : public SpaceTest<L> {
                                             {}));
   }
 };
-TYPED_TEST_SUITE(Errno, AllDesigns);
+TYPED_TEST_SUITE(Errno, EveryDesign);
 
 TYPED_TEST(Errno, map_refuses_what_linux_refuses) {
   MapRequest r = this->request(0, 1);

@@ -55,7 +55,7 @@ class Failure : public SpaceTest<L> {
     }
   }
 };
-TYPED_TEST_SUITE(Failure, AllDesigns);
+TYPED_TEST_SUITE(Failure, EveryDesign);
 
 TYPED_TEST(Failure, no_memory_leaves_the_space_as_it_was) {
   const auto all = [this](const char* what, const char* drawing, auto act) {
@@ -273,7 +273,7 @@ class RandomOps : public SpaceTest<L> {
     }
   }
 };
-TYPED_TEST_SUITE(RandomOps, AllDesigns);
+TYPED_TEST_SUITE(RandomOps, EveryDesign);
 
 TYPED_TEST(RandomOps, every_page_shows_what_the_model_says) {
   for (int i = 0; i < 4000 && !this->HasFatalFailure(); ++i) {

@@ -8,53 +8,55 @@
 namespace pervma::test {
 namespace {
 
-class Lookup : public SpaceTest<RefcountLock> {
+template <class L>
+class Lookup : public SpaceTest<L> {
  protected:
-  using Space = TestSpace<RefcountLock>;
+  using Space = TestSpace<L>;
 };
+TYPED_TEST_SUITE(Lookup, LockingDesigns);
 
-TEST_F(Lookup, a_free_vma_is_locked_and_given_back) {
-  build(".AA.");
-  const auto found = space().lock_vma_under_rcu(page_at(1));
+TYPED_TEST(Lookup, a_free_vma_is_locked_and_given_back) {
+  this->build(".AA.");
+  const auto found = this->space().lock_vma_under_rcu(page_at(1));
   ASSERT_EQ(found.end, LookupEnd::locked);
   EXPECT_EQ(found.vma->range, (Range{page_at(1), page_at(3)}));
-  Space::end_read(*found.vma, found.token);
-  EXPECT_EQ(space().lock_vma_under_rcu(page_at(0)).end, LookupEnd::aborted);
-  EXPECT_EQ(space().lock_vma_under_rcu(page_at(3)).end, LookupEnd::aborted);
+  TestFixture::Space::end_read(*found.vma, found.token);
+  EXPECT_EQ(this->space().lock_vma_under_rcu(page_at(0)).end, LookupEnd::aborted);
+  EXPECT_EQ(this->space().lock_vma_under_rcu(page_at(3)).end, LookupEnd::aborted);
 }
 
-TEST_F(Lookup, a_pinned_vma_tells_what_it_is) {
-  build(".aa.");
-  const std::optional<VmaRead> pin = space().try_read_vma(page_at(2));
+TYPED_TEST(Lookup, a_pinned_vma_tells_what_it_is) {
+  this->build(".aa.");
+  const std::optional<VmaRead> pin = this->space().try_read_vma(page_at(2));
   ASSERT_TRUE(pin);
   EXPECT_EQ(pin->info().range, (Range{page_at(1), page_at(3)}));
   EXPECT_NE(pin->info().anon_vma, 0u);
 }
 
-TEST_F(Lookup, what_a_writer_has_locked_is_refused_until_its_hold_ends) {
-  build("AA.AA");
+TYPED_TEST(Lookup, what_a_writer_has_locked_is_refused_until_its_hold_ends) {
+  this->build("AA.AA");
   {
-    const MmapWrite write(space().mmap_lock());
-    auto* v = space().vma_at(page_at(0));
-    v->lock_write(space().mmap_lock());
-    EXPECT_EQ(space().lock_vma_under_rcu(page_at(0)).end, LookupEnd::aborted);
+    const MmapWrite write(this->space().mmap_lock());
+    auto* v = this->space().vma_at(page_at(0));
+    v->lock_write(this->space().mmap_lock());
+    EXPECT_EQ(this->space().lock_vma_under_rcu(page_at(0)).end, LookupEnd::aborted);
     // The mmap lock alone excludes no reader of a VMA.
-    const auto other = space().lock_vma_under_rcu(page_at(3));
+    const auto other = this->space().lock_vma_under_rcu(page_at(3));
     ASSERT_EQ(other.end, LookupEnd::locked);
-    Space::end_read(*other.vma, other.token);
+    TestFixture::Space::end_read(*other.vma, other.token);
   }
-  const auto found = space().lock_vma_under_rcu(page_at(0));
+  const auto found = this->space().lock_vma_under_rcu(page_at(0));
   ASSERT_EQ(found.end, LookupEnd::locked);
-  Space::end_read(*found.vma, found.token);
+  TestFixture::Space::end_read(*found.vma, found.token);
 }
 
-TEST_F(Lookup, the_next_vma_is_found_across_a_gap) {
-  build("..AA..RR");
+TYPED_TEST(Lookup, the_next_vma_is_found_across_a_gap) {
+  this->build("..AA..RR");
   const auto next = [this](uint64_t from, uint64_t limit) -> int64_t {
-    const auto found = space().lock_next_vma(page_at(from), page_at(limit));
+    const auto found = this->space().lock_next_vma(page_at(from), page_at(limit));
     if (found.vma == nullptr) return -1;
     const auto start = static_cast<int64_t>((found.vma->start() - kBase) >> kPageShift);
-    Space::end_read(*found.vma, found.token);
+    TestFixture::Space::end_read(*found.vma, found.token);
     return start;
   };
   EXPECT_EQ(next(0, 100), 2);
@@ -70,16 +72,18 @@ TEST_F(Lookup, the_next_vma_is_found_across_a_gap) {
 // The writer alone changes the map; readers must only ever see a state between two operations.
 // Every VMA that a reader holds has to be whole: its page offset belongs to its start, and its
 // rights to its place.
-class BesideAWriter : public Lookup {
+template <class L>
+class BesideAWriter : public Lookup<L> {
  protected:
   static constexpr uint64_t kPages = 48;
-  static constexpr int kRounds = 3000;
+  static constexpr int kRounds = 1500;
 
   // Maps page n so that offset = n, and an even block of pages is readable, an odd one writable.
-  static Prot prot_of(uint64_t page) { return (page / 4) % 2 == 0 ? Prot::read : kRw; }
+  static Prot prot_of(uint64_t page) { return (page / 4) % 2 == 0 ? Prot::read : Lookup<L>::kRw; }
 
   void map_block(uint64_t block) {
-    ASSERT_TRUE(map(block * 4, 4, prot_of(block * 4), MapFlags::private_, file_, block * 4));
+    ASSERT_TRUE(
+        this->map(block * 4, 4, prot_of(block * 4), MapFlags::private_, this->file_, block * 4));
   }
 
   void check_held(const VmaFields& v) {
@@ -107,99 +111,100 @@ class BesideAWriter : public Lookup {
     for (int i = 0; i < kRounds; ++i) {
       const uint64_t block = static_cast<uint64_t>(i) * 7 % (kPages / 4);
       switch (i % 3) {
-        case 0: EXPECT_EQ(unmap(block * 4 + 1, 2), 0); break;  // shrink and split
-        case 1: EXPECT_EQ(unmap(block * 4, 4), 0); break;      // detach
-        default: EXPECT_EQ(advise(block * 4 + 1, 1, Advice::dontfork) & ~ENOMEM, 0); break;
+        case 0: EXPECT_EQ(this->unmap(block * 4 + 1, 2), 0); break;  // shrink and split
+        case 1: EXPECT_EQ(this->unmap(block * 4, 4), 0); break;      // detach
+        default: EXPECT_EQ(this->advise(block * 4 + 1, 1, Advice::dontfork) & ~ENOMEM, 0); break;
       }
       map_block(block);  // replaces what is left
     }
     stop.store(true, std::memory_order_relaxed);
     for (std::thread& t : readers) t.join();
     EXPECT_EQ(wrong_, 0u);
-    EXPECT_EQ(space().check(), "");
+    EXPECT_EQ(this->space().check(), "");
   }
 
   std::atomic<uint64_t> wrong_{0};
 };
+TYPED_TEST_SUITE(BesideAWriter, LockingDesigns);
 
-TEST_F(BesideAWriter, who_is_locked_is_whole_and_covers_the_address) {
-  run([this](uint64_t page) {
-    const auto found = space().lock_vma_under_rcu(page_at(page));
+TYPED_TEST(BesideAWriter, who_is_locked_is_whole_and_covers_the_address) {
+  this->run([this](uint64_t page) {
+    const auto found = this->space().lock_vma_under_rcu(page_at(page));
     if (found.end != LookupEnd::locked) return;
-    if (!found.vma->range.contains(page_at(page))) ++wrong_;
-    check_held(*found.vma);
-    Space::end_read(*found.vma, found.token);
+    if (!found.vma->range.contains(page_at(page))) ++this->wrong_;
+    this->check_held(*found.vma);
+    TestFixture::Space::end_read(*found.vma, found.token);
   });
 }
 
-TEST_F(BesideAWriter, the_next_vma_is_whole_and_begins_or_holds_the_address) {
-  run([this](uint64_t page) {
-    const auto found = space().lock_next_vma(page_at(page), page_at(kPages));
+TYPED_TEST(BesideAWriter, the_next_vma_is_whole_and_begins_or_holds_the_address) {
+  this->run([this](uint64_t page) {
+    const auto found = this->space().lock_next_vma(page_at(page), page_at(TestFixture::kPages));
     if (found.vma == nullptr) return;
-    if (found.vma->end() <= page_at(page)) ++wrong_;
-    check_held(*found.vma);
-    Space::end_read(*found.vma, found.token);
+    if (found.vma->end() <= page_at(page)) ++this->wrong_;
+    this->check_held(*found.vma);
+    TestFixture::Space::end_read(*found.vma, found.token);
   });
 }
 
-TEST_F(BesideAWriter, a_gap_is_reported_only_where_one_was) {
+TYPED_TEST(BesideAWriter, a_gap_is_reported_only_where_one_was) {
   // A guard that moves between two places but is always in one: a walk that finds neither is wrong.
-  ASSERT_TRUE(map(10, 1, kRw));
+  ASSERT_TRUE(this->map(10, 1, TestFixture::kRw));
   std::atomic<bool> stop{false};
   std::thread reader([&] {
     while (!stop.load(std::memory_order_relaxed)) {
-      const auto found = space().lock_next_vma(page_at(0), page_at(40));
+      const auto found = this->space().lock_next_vma(page_at(0), page_at(40));
       if (found.vma == nullptr) {
-        ++wrong_;
+        ++this->wrong_;
       } else {
-        Space::end_read(*found.vma, found.token);
+        TestFixture::Space::end_read(*found.vma, found.token);
       }
     }
   });
-  for (int i = 0; i < kRounds; ++i) {
-    ASSERT_EQ(move(i % 2 == 0 ? 10 : 20, 1, 1, i % 2 == 0 ? 20 : 10), i % 2 == 0 ? 20 : 10);
+  for (int i = 0; i < TestFixture::kRounds; ++i) {
+    ASSERT_EQ(this->move(i % 2 == 0 ? 10 : 20, 1, 1, i % 2 == 0 ? 20 : 10), i % 2 == 0 ? 20 : 10);
   }
   stop.store(true, std::memory_order_relaxed);
   reader.join();
-  EXPECT_EQ(wrong_, 0u);
+  EXPECT_EQ(this->wrong_, 0u);
 }
 
 // R20 for whole walks: a VMA that is always in one of two places is never missed by a reading.
-TEST_F(BesideAWriter, a_reading_of_the_map_misses_nothing_that_was_always_there) {
-  ASSERT_TRUE(map(10, 1, kRw));
+TYPED_TEST(BesideAWriter, a_reading_of_the_map_misses_nothing_that_was_always_there) {
+  ASSERT_TRUE(this->map(10, 1, TestFixture::kRw));
   std::atomic<bool> stop{false};
   std::thread reader([&] {
     while (!stop.load(std::memory_order_relaxed)) {
-      if (space().to_maps().empty()) ++wrong_;
-      if (space().statistics().vmas == 0) ++wrong_;
+      if (this->space().to_maps().empty()) ++this->wrong_;
+      if (this->space().statistics().vmas == 0) ++this->wrong_;
     }
   });
-  for (int i = 0; i < kRounds; ++i) {
-    ASSERT_EQ(move(i % 2 == 0 ? 10 : 20, 1, 1, i % 2 == 0 ? 20 : 10), i % 2 == 0 ? 20 : 10);
+  for (int i = 0; i < TestFixture::kRounds; ++i) {
+    ASSERT_EQ(this->move(i % 2 == 0 ? 10 : 20, 1, 1, i % 2 == 0 ? 20 : 10), i % 2 == 0 ? 20 : 10);
   }
   stop.store(true, std::memory_order_relaxed);
   reader.join();
-  EXPECT_EQ(wrong_, 0u);
+  EXPECT_EQ(this->wrong_, 0u);
 }
 
-TEST_F(Lookup, the_map_is_read_and_counted_without_the_mmap_lock) {
-  build("aa.RR..laa");
-  const LockCounters before = space().lock_counters();
-  EXPECT_EQ(std::ranges::count(space().to_maps(), '\n'), 4);
-  const SpaceStatistics s = space().statistics();
-  EXPECT_EQ(space().lock_counters().read, before.read);
+TYPED_TEST(Lookup, the_map_is_read_and_counted_without_the_mmap_lock) {
+  this->build("aa.RR..laa");
+  const LockCounters before = this->space().lock_counters();
+  EXPECT_EQ(std::ranges::count(this->space().to_maps(), '\n'), 4);
+  const SpaceStatistics s = this->space().statistics();
+  EXPECT_EQ(this->space().lock_counters().read, before.read);
   EXPECT_EQ(s.vmas, 4u);
-  EXPECT_EQ(s.mapped, space().mapped_pages());
-  EXPECT_EQ(s.locked, space().locked_pages());
+  EXPECT_EQ(s.mapped, this->space().mapped_pages());
+  EXPECT_EQ(s.locked, this->space().locked_pages());
   EXPECT_EQ(s.pages.anonymous, 3u);  // the first page of each touched VMA
 }
 
-TEST_F(BesideAWriter, advice_about_pages_and_faults_run_beside_changes) {
-  run([this](uint64_t page) {
+TYPED_TEST(BesideAWriter, advice_about_pages_and_faults_run_beside_changes) {
+  this->run([this](uint64_t page) {
     if (page % 2 == 0) {
-      (void)advise(page, 1, Advice::dontneed);
+      (void)this->advise(page, 1, Advice::dontneed);
     } else {
-      (void)write(page);
+      (void)this->write(page);
     }
   });
 }

@@ -6,7 +6,7 @@ namespace {
 
 template <class L>
 class MergeSplit : public SpaceTest<L> {};
-TYPED_TEST_SUITE(MergeSplit, AllDesigns);
+TYPED_TEST_SUITE(MergeSplit, EveryDesign);
 
 // A new range beside others: what stands before, the mapping put in at the marked pages, what is
 // left.

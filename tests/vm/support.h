@@ -23,13 +23,8 @@
 #include <vector>
 
 #include "pervma/pervma.h"
-#include "vm/address_space.h"
+#include "vm/design_spaces.h"
 #include "vm/open_file.h"
-
-namespace pervma {
-extern template class BasicAddressSpace<MmapLockDesign>;
-extern template class BasicAddressSpace<RefcountLock>;
-}  // namespace pervma
 
 namespace pervma::test {
 
@@ -215,11 +210,6 @@ inline SpaceOptions small_space(Design design) {
   return o;
 }
 
-template <class L>
-constexpr Design design_of() {
-  return L::kServesFaults ? Design::refcount : Design::mmap_lock;
-}
-
 // One space, and drawings of it.
 template <class L>
 class SpaceTest : public ::testing::Test {
@@ -381,6 +371,9 @@ class SpaceTest : public ::testing::Test {
   }
 };
 
-using AllDesigns = ::testing::Types<MmapLockDesign, RefcountLock>;
+using EveryDesign = AllDesigns::Apply<::testing::Types>;
+// Those that lock VMAs for read.
+using LockingDesigns =
+    ::testing::Types<RwsemLock, RwsemSplitLock, CountLock, RefcountLock, ScalableLock>;
 
 }  // namespace pervma::test

@@ -1,0 +1,100 @@
+// vma_fields.h: what a VMA says of its range, whatever its lock: as plain fields, which a lock
+// protects, and as fields that speculation copies without one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "pervma/address.h"
+#include "pervma/vma_info.h"
+#include "sync/racy.h"
+#include "vm/anon_vma.h"
+#include "vm/open_file.h"
+
+namespace pervma {
+
+// What fault and mapping code needs of a VMA.
+class VmaFields {
+ public:
+  Range range;
+  uint64_t pgoff = 0;  // page offset of range.start in the file; of anonymous memory: see vm docs
+  OpenFile* file = nullptr;  // counted
+
+  VmaFields() noexcept = default;
+
+  VmaFlags flags() const noexcept { return flags_; }
+  bool is_anonymous() const noexcept { return file == nullptr; }
+  bool is_shared() const noexcept { return flags_.has(VmaFlag::shared); }
+  Address start() const noexcept { return range.start; }
+  Address end() const noexcept { return range.end; }
+  // Page offset that the address has in the VMA's object.
+  uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - range.start) >> kPageShift); }
+
+  // [V1] pairs with [V2]: who sees the identity also sees what its maker wrote into it.
+  AnonVma* anon_vma() const noexcept {
+    return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
+  }
+
+ protected:
+  friend class RacyVmaFields;
+  VmaFields(Range r, uint64_t offset, OpenFile* f, VmaFlags flags, AnonVma* anon) noexcept
+      : range(r), pgoff(offset), file(f), anon_vma_(anon), flags_(flags) {}
+
+  std::atomic<AnonVma*> anon_vma_{nullptr};  // counted
+  VmaFlags flags_;
+};
+static_assert(sizeof(VmaFields) == 48);
+
+// A Range whose ends are copied one by one.
+class RacyRange {
+ public:
+  Racy<Address> start;
+  Racy<Address> end;
+
+  RacyRange() noexcept {}
+  RacyRange(const RacyRange&) = delete;
+  RacyRange& operator=(const RacyRange& other) noexcept { return *this = other.copy(); }
+  RacyRange& operator=(Range r) noexcept {
+    start = r.start;
+    end = r.end;
+    return *this;
+  }
+  Range copy() const noexcept { return {start, end}; }
+  operator Range() const noexcept { return copy(); }  // NOLINT(google-explicit-constructor)
+
+  bool empty() const noexcept { return copy().empty(); }
+  bool contains(Address a) const noexcept { return copy().contains(a); }
+  PageCount pages() const noexcept { return copy().pages(); }
+  Range intersection(Range r) const noexcept { return copy().intersection(r); }
+};
+
+// The same as VmaFields, for whoever copies them while a writer may be writing. Reads of several
+// fields are of one moment only under a lock, or when validated afterwards.
+class RacyVmaFields {
+ public:
+  RacyRange range;
+  Racy<uint64_t> pgoff;
+  Racy<OpenFile*> file;
+
+  VmaFlags flags() const noexcept { return flags_; }
+  bool is_anonymous() const noexcept { return file == nullptr; }
+  bool is_shared() const noexcept { return flags().has(VmaFlag::shared); }
+  Address start() const noexcept { return range.start; }
+  Address end() const noexcept { return range.end; }
+  uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - start()) >> kPageShift); }
+  AnonVma* anon_vma() const noexcept {
+    return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
+  }
+
+  // A copy, as the functions that look at a VMA's fields take it.
+  operator VmaFields() const noexcept {  // NOLINT(google-explicit-constructor)
+    return {range, pgoff, file, flags(), anon_vma()};
+  }
+
+ protected:
+  std::atomic<AnonVma*> anon_vma_{nullptr};
+  Racy<VmaFlags> flags_;
+};
+static_assert(sizeof(RacyVmaFields) == 48);
+
+}  // namespace pervma
