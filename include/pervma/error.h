@@ -22,6 +22,7 @@ enum class Error : int {
   exist = EEXIST,  // MapFlags::fixed_noreplace over a mapping
   nodev = ENODEV,
   inval = EINVAL,          // a misaligned, empty or contradictory request
+  fbig = EFBIG,            // a hole beyond where a file can end
   overflow = EOVERFLOW,    // the page offset passes 2^64
   opnotsupp = EOPNOTSUPP,  // a flag that MapFlags::shared_validate refuses
   deadlk = EDEADLK,

@@ -17,6 +17,7 @@ std::string_view error_name(Error error) noexcept {
     case Error::exist: return "EEXIST";
     case Error::nodev: return "ENODEV";
     case Error::inval: return "EINVAL";
+    case Error::fbig: return "EFBIG";
     case Error::overflow: return "EOVERFLOW";
     case Error::opnotsupp: return "EOPNOTSUPP";
     case Error::deadlk: return "EDEADLK";

@@ -40,6 +40,7 @@ class Run {
   bool same_map(Range where);
   bool same_as_dump(const OracleOp& op) const;
   std::string wrong_at_the_end();
+  std::string wrong_in_text();
   std::string answer_text(const OracleOp& op, const OracleAnswer& a) const;
   std::unique_ptr<OracleMismatch> mismatch(const OracleOp& op, std::string what, Range where);
 
@@ -107,9 +108,34 @@ bool Run::same_map(Range where) {
   return after == expected_.end() || after->start >= page_of(where.end);
 }
 
-// Every structure is whole, and the text of the map shows the list.
+// Every structure is whole, and every way of looking shows the list.
 std::string Run::wrong_at_the_end() {
-  if (std::string wrong = replica_.space().check(); !wrong.empty()) return "check: " + wrong;
+  AddressSpace& space = replica_.space();
+  if (std::string wrong = space.check(); !wrong.empty()) return "check: " + wrong;
+  if (!same_map(kWindow)) return "the maps differ";
+  const std::vector<VmaInfo> all = space.vmas();
+  const SpaceStatistics counts = space.statistics();
+  if (all.size() != space.map_count() || counts.vmas != all.size() ||
+      counts.mapped != space.mapped_pages()) {
+    return "the counts differ from the list";
+  }
+  const std::vector<VmaInfo> inside = space.vmas_in(kWindow);
+  if (inside.size() != expected_.size()) return "the list of the window differs from the map's";
+  Address last = kWindow.start;
+  for (const VmaInfo& v : inside) {
+    const std::optional<VmaInfo> found = space.find_vma(v.range.end - kPageSize);
+    if (!found || found->range != v.range) return "a VMA is not found by its address";
+    const std::optional<VmaRead> held = space.try_read_vma(v.range.start);
+    if (held && held->info().range != v.range) return "another VMA is held than the one there";
+    if (v.range.start > last && (space.find_vma(last) || space.try_read_vma(last))) {
+      return "a VMA is found where there is none";
+    }
+    last = v.range.end;
+  }
+  return wrong_in_text();
+}
+
+std::string Run::wrong_in_text() {
   const std::string text = replica_.space().to_maps();
   size_t at = 0;
   for (const OracleVma& v : expected_) {

@@ -191,7 +191,6 @@ class BasicAddressSpace : public AddressSpace {
   void detach_all(const Removed&) noexcept PERVMA_REQUIRES(mm_);
   void unlink(const Removed&) noexcept PERVMA_REQUIRES(mm_);
   void dispose(const Removed&) noexcept;
-  Result<void> unmap_locked(Range) noexcept PERVMA_REQUIRES(mm_);
   Result<void> unmap_reserved(Range) noexcept PERVMA_REQUIRES(mm_);
   bool is_in_space(Address start, uint64_t length) const noexcept {
     return start <= options_.top && length <= options_.top - start;
@@ -226,7 +225,9 @@ class BasicAddressSpace : public AddressSpace {
     Range range;
     VmaFlags flags;
   };
-  std::optional<Populate> next_to_populate(Address from, Address end) const noexcept;
+  // Nothing: there is none. Error::intr.
+  Result<std::optional<Populate>> next_to_populate(Address from, Address end,
+                                                   const std::stop_token&) const noexcept;
   FaultOutcome populate(Range, OnFailure, const std::stop_token& = {}) noexcept;
   Result<void> advise_populate(Range, Access, const std::stop_token&) noexcept;
 

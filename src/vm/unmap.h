@@ -64,12 +64,12 @@ void BasicAddressSpace<L>::unlink(const Removed& removed) noexcept {
   tree_.store_reserved(removed.span.start.value, removed.span.end.value - 1, nullptr);
 }
 
-// Pages, tables and VMAs of what was unlinked. Needs the mmap lock for read at least: no new
-// mapping can come into the hole meanwhile, so its tables are nobody else's.
+// Pages, tables and VMAs of what was unlinked, one VMA at least. Needs the mmap lock for read at
+// least: no new mapping can come into the hole meanwhile, so its tables are nobody else's.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::dispose(const Removed& removed) noexcept {
   for (VmaT* v = removed.first; v != nullptr; v = v->next_detached) mmu_.zap(v->range);
-  if (removed.first != nullptr) mmu_.free_tables(removed.span, removed.limits);
+  mmu_.free_tables(removed.span, removed.limits);
   for (VmaT* v = removed.first; v != nullptr;) {
     VmaT* const next = v->next_detached;
     destroy(*v);
@@ -77,15 +77,7 @@ void BasicAddressSpace<L>::dispose(const Removed& removed) noexcept {
   }
 }
 
-// munmap without giving up the lock in between, for mmap and mremap.
-template <VmaLockDesign L>
-Result<void> BasicAddressSpace<L>::unmap_locked(Range range) noexcept {
-  if (!is_in_space(range.start, range.bytes())) return std::unexpected(Error::inval);
-  if (!reserve({2, 3})) return std::unexpected(Error::nomem);
-  return unmap_reserved(range);
-}
-
-// The same within a reservation.
+// munmap within a reservation, without giving up the lock in between, for mmap and mremap.
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::unmap_reserved(Range range) noexcept {
   const Result<Removed> removed = gather(range);

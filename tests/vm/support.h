@@ -162,6 +162,7 @@ class TestSpace final : public BasicAddressSpace<L> {
 
   FaultOutcome handle_fault(Address a, Access access, FaultOrigin,
                             const std::stop_token&) override {
+    if (on_fault) on_fault();
     const MmapRead read(this->mm_);
     auto* v = this->vma_at(a);
     if (v == nullptr || fake_.has_guard(a)) return FaultOutcome::map_error;
@@ -191,6 +192,8 @@ class TestSpace final : public BasicAddressSpace<L> {
   Result<void> copy_out(Address, std::span<std::byte>) override { return {}; }
   Result<void> copy_in(Address, std::span<const std::byte>) override { return {}; }
   FaultCounters fault_counters() const noexcept override { return {}; }
+
+  std::function<void()> on_fault;  // before each
 
   bool grow_stack_to(Address a) {
     const MmapWrite write(this->mm_);
