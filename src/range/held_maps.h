@@ -23,6 +23,12 @@ class HeldMaps {
 
   // --- each of these is a few instructions when the thread holds nothing, or one guard ---
 
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  // Of a table that is empty.
+  void add_first_guard(const void* map) noexcept {
+    entries_[0] = {map, 1, false};
+    size_ = 1;
+  }
   [[nodiscard]] bool holds(const void* map) const noexcept {
     return size_ != 0 && find(map) != size_;
   }
@@ -41,6 +47,10 @@ class HeldMaps {
   }
   // False: this thread holds no guard of the map.
   [[nodiscard]] bool remove_guard(const void* map) noexcept {
+    if (size_ == 1 && entries_[0].map == map && entries_[0].guards == 1 && !entries_[0].writes) {
+      size_ = 0;
+      return true;
+    }
     const uint32_t i = find(map);
     if (i == size_ || entries_[i].guards == 0) return false;
     if (--entries_[i].guards == 0 && !entries_[i].writes) entries_[i] = entries_[--size_];

@@ -93,6 +93,8 @@ class BasicRangeCore final : public detail::RangeCore {
 
   Attempt attempt(uint64_t index) noexcept;
   CopyTry attempt_copy(uint64_t index, uint64_t* to, bool* nothing) noexcept;
+  [[gnu::noinline]] Pin find_after_all(uint64_t index, const Stop& stop) noexcept;
+  [[gnu::noinline]] int copy_after_all(uint64_t index, uint64_t* to, const Stop& stop) noexcept;
   bool is_surely_empty(uint64_t index) noexcept;
   Attempt attempt_next(uint64_t from, uint64_t last) noexcept;
   Pin find_slowly(uint64_t from, uint64_t last, bool next, const Stop& stop) noexcept;

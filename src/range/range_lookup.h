@@ -18,7 +18,7 @@ namespace pervma {
 // The tree's answer is a hint; the count makes the range stay, its bounds tell whether it is the
 // right one.
 template <class P>
-inline auto BasicRangeCore<P>::attempt(uint64_t index) noexcept -> Attempt {
+[[gnu::always_inline]] inline auto BasicRangeCore<P>::attempt(uint64_t index) noexcept -> Attempt {
   const RcuReader rcu;
   Cell* const cell = static_cast<Cell*>(tree_.load(index));
   if (cell == nullptr) return {Found::nothing, nullptr};
@@ -41,18 +41,25 @@ bool BasicRangeCore<P>::is_surely_empty(uint64_t index) noexcept {
 }
 
 template <class P>
-auto BasicRangeCore<P>::find(uint64_t index, const Stop& stop) noexcept -> Pin {
+inline auto BasicRangeCore<P>::find(uint64_t index, const Stop& stop) noexcept -> Pin {
+  // Mostly the thread holds nothing, and what is there is free.
+  if (t_held_maps.empty()) [[likely]] {
+    const Attempt a = attempt(index);
+    if (a.found == Found::pinned) [[likely]] {
+      t_held_maps.add_first_guard(this);
+      return {a.cell, 0};
+    }
+    end_last_out();
+  }
+  return find_after_all(index, stop);
+}
+
+template <class P>
+auto BasicRangeCore<P>::find_after_all(uint64_t index, const Stop& stop) noexcept -> Pin {
   if (t_held_maps.holds(this)) return {nullptr, EDEADLK};
   if (!t_held_maps.has_room(this)) return {nullptr, ENOMEM};
-  for (int misses = 0; misses <= kMaxMisses; ++misses) {
-    const Attempt a = attempt(index);
-    if (a.found == Found::pinned) [[likely]]
-      return note(a.cell);
-    end_last_out();
-    if (a.found == Found::nothing && is_surely_empty(index)) return {nullptr, ENOENT};
-    if (a.found != Found::detached) break;
-  }
-  return find_slowly(index, index, false, stop);
+  const Pin tried = try_find(index);
+  return tried.error == EAGAIN ? find_slowly(index, index, false, stop) : tried;
 }
 
 template <class P>
@@ -125,8 +132,8 @@ auto BasicRangeCore<P>::find_slowly(uint64_t from, uint64_t last, bool next,
 }
 
 template <class P>
-inline CopyTry BasicRangeCore<P>::attempt_copy(uint64_t index, uint64_t* to,
-                                               bool* nothing) noexcept {
+[[gnu::always_inline]] inline CopyTry BasicRangeCore<P>::attempt_copy(uint64_t index, uint64_t* to,
+                                                                      bool* nothing) noexcept {
   const RcuReader rcu;
   const Cell* const cell = static_cast<const Cell*>(tree_.load(index));
   if (cell == nullptr) {
@@ -152,11 +159,20 @@ int BasicRangeCore<P>::try_copy(uint64_t index, uint64_t* to) noexcept {
 }
 
 template <class P>
-int BasicRangeCore<P>::copy(uint64_t index, uint64_t* to, const Stop& stop) noexcept {
+inline int BasicRangeCore<P>::copy(uint64_t index, uint64_t* to, const Stop& stop) noexcept {
+  if (t_held_maps.empty()) [[likely]] {
+    bool nothing = false;
+    if (attempt_copy(index, to, &nothing) == CopyTry::copied) [[likely]]
+      return 0;
+  }
+  return copy_after_all(index, to, stop);
+}
+
+template <class P>
+int BasicRangeCore<P>::copy_after_all(uint64_t index, uint64_t* to, const Stop& stop) noexcept {
   if (t_held_maps.holds(this)) return EDEADLK;
   const int tried = try_copy(index, to);
-  if (tried != EAGAIN) [[likely]]
-    return tried;
+  if (tried != EAGAIN) return tried;
   const auto held = BasicMmapRead<P>::lock_killable(lock_, stop);
   if (!held) return EINTR;
   const Cell* const cell = at(index);

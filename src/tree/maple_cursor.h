@@ -117,7 +117,7 @@ template <class P>
 void MapleCursor<P>::locate(const MapleLeaf<P>& leaf, uint64_t first, uint64_t last,
                             uint64_t index) noexcept {
   for (;;) {
-    const unsigned slot = Protocol::template leaf_slot<kLeafSlots - 1>(leaf.pivots, index);
+    const unsigned slot = leaf.slot_of(index);
     // The boundaries are read again: one that moved in between may have moved over the index.
     first_ = slot > 0 ? Protocol::pivot(leaf.pivots[slot - 1]) + 1 : first;
     last_ = slot + 1 < kLeafSlots ? std::min(last, Protocol::pivot(leaf.pivots[slot])) : last;

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "tree/maple_protocol.h"
+#include "tree/node_search.h"
 
 namespace pervma {
 
@@ -44,6 +45,14 @@ struct alignas(kMapleNodeBytes) MapleLeaf {
   Word pivots[kLeafSlots - 1];
   Word slots[kLeafSlots];
 
+  // The slot that holds `index`, by MapleProtocol::leaf_slot() or as many at a time as it gets.
+  unsigned slot_of(uint64_t index) const noexcept {
+    if constexpr (detail::kMayVectorSearch<P>) {
+      if (detail::vector_search) return detail::vector_leaf_slot(*this, index);
+    }
+    return MapleProtocol<P>::template leaf_slot<kLeafSlots - 1>(pivots, index);
+  }
+
   // The pivots fill two cache lines, the slots two more: fetched while the pivots are compared.
   void prefetch_slots() const noexcept {
     __builtin_prefetch(&slots[0]);
@@ -61,6 +70,9 @@ struct alignas(kMapleNodeBytes) MapleInner {
 
   // The slot that holds `index`; as MapleProtocol::leaf_slot(), over pivots that never change.
   unsigned slot_of(uint64_t index) const noexcept {
+    if constexpr (detail::kMayVectorSearch<P>) {
+      if (detail::vector_search) return detail::vector_inner_slot(*this, index);
+    }
     unsigned even = 0;
     unsigned odd = 0;
     for (unsigned i = 0; i + 1 < kInnerSlots - 1; i += 2) {

@@ -62,15 +62,10 @@ class BasicMapleTree {
   [[nodiscard]] void* load(uint64_t index) const noexcept {
     Ref node(MapleProtocol<P>::child(root_));
     if (node.is_null()) return nullptr;
-    while (!node.is_leaf()) {
-      const MapleInner<P>* inner = node.inner();
-      inner->prefetch_slots();
-      node = Ref(MapleProtocol<P>::child(inner->slots[inner->slot_of(index)]));
+    if constexpr (detail::kMayVectorSearch<P>) {
+      if (detail::vector_search) return detail::vector_load(node.word(), index);
     }
-    const MapleLeaf<P>* leaf = node.leaf();
-    leaf->prefetch_slots();
-    const unsigned slot = MapleProtocol<P>::template leaf_slot<kLeafSlots - 1>(leaf->pivots, index);
-    return reinterpret_cast<void*>(MapleProtocol<P>::entry(leaf->slots[slot]));
+    return load_below(node, index);
   }
 
   [[nodiscard]] bool empty() const noexcept { return root_.load(std::memory_order_relaxed) == 0; }
@@ -150,6 +145,7 @@ class BasicMapleTree {
   // More than this is given back, unless it is promised.
   static constexpr size_t kStockMax = 128;
 
+  static void* load_below(Ref node, uint64_t index) noexcept;
   size_t nodes_needed(unsigned stores) const noexcept;
   void trim_stock() noexcept;
   // Retires or frees a record's nodes, which are marked dead already.

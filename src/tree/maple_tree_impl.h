@@ -17,6 +17,18 @@ BasicMapleTree<P>::~BasicMapleTree() {
   release_reserve();
 }
 
+template <class P>
+void* BasicMapleTree<P>::load_below(Ref node, uint64_t index) noexcept {
+  while (!node.is_leaf()) {
+    const MapleInner<P>* inner = node.inner();
+    inner->prefetch_slots();
+    node = Ref(MapleProtocol<P>::child(inner->slots[inner->slot_of(index)]));
+  }
+  const MapleLeaf<P>* leaf = node.leaf();
+  leaf->prefetch_slots();
+  return reinterpret_cast<void*>(MapleProtocol<P>::entry(leaf->slots[leaf->slot_of(index)]));
+}
+
 // Every store may find the tree one level higher than the one before, but the root has to fill up
 // again in between: after a new root, four stores at least.
 template <class P>

@@ -170,7 +170,7 @@ void MapleWriter<P>::walk(Step* way, uint64_t index) const noexcept {
     *way++ = at;
     at = child_step(at, at.slot);
   }
-  at.slot = Protocol::template leaf_slot<kLeafSlots - 1>(at.node.leaf()->pivots, index);
+  at.slot = at.node.leaf()->slot_of(index);
   *way = at;
 }
 
