@@ -240,6 +240,16 @@ int BasicRangeCore<P>::erase(Range where, const Stop& stop, size_t* count) noexc
   *count = 0;
   if (where.empty()) return EINVAL;
   const uint64_t end = where.end.value - 1;
+  // Mostly one range.
+  Cell* const only = at(where.start.value);
+  if (only != nullptr && only->last_index() >= end) {
+    if (!tree_.has_stock_for_one()) return ENOMEM;
+    if (!lock(*only, stop)) return EINTR;
+    tree_.erase_reserved(only->first_index(), only->last_index());
+    detach(*only);
+    *count = 1;
+    return 0;
+  }
   MapleTree::Cursor cursor(tree_);
   auto* const head = static_cast<Cell*>(cursor.find(where.start.value, end));
   if (head == nullptr) return 0;
@@ -252,11 +262,6 @@ int BasicRangeCore<P>::erase(Range where, const Stop& stop, size_t* count) noexc
   }
   const uint64_t first = head->first_index();
   const uint64_t last = tail->last_index();
-  if (head == tail) {
-    tree_.erase_reserved(first, last);
-    detach(*head);
-    return 0;
-  }
   // Detached first, while the tree still leads from one to the next. A reader that meets one looks
   // again, and then waits for this section's end.
   cursor.reset(first);

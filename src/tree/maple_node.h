@@ -90,7 +90,7 @@ struct alignas(kMapleNodeBytes) MapleInner {
 template <class P>
 class MapleRef {
  public:
-  constexpr MapleRef() noexcept = default;
+  MapleRef() noexcept = default;  // Undefined: ways are arrays of which few steps are used.
   explicit constexpr MapleRef(uint64_t word) noexcept : word_(word) {}
   explicit MapleRef(const MapleLeaf<P>* leaf) noexcept
       : word_(reinterpret_cast<uint64_t>(leaf) | kLeafBit) {}
@@ -110,7 +110,7 @@ class MapleRef {
 
  private:
   static constexpr uint64_t kLeafBit = 1;
-  uint64_t word_ = 0;
+  uint64_t word_;
 };
 
 }  // namespace pervma

@@ -42,6 +42,7 @@ class MapleWriter {
 
  private:
   using Protocol = MapleProtocol<P>;
+  using Word = typename Protocol::Word;
   using Leaf = MapleLeaf<P>;
   using Inner = MapleInner<P>;
   using Ref = MapleRef<P>;
@@ -112,6 +113,8 @@ class MapleWriter {
   bool store_in_leaf() noexcept;
   bool store_in_place(const Step& at, const Touched& t) noexcept;
   Leaf* copy_leaf(const Step& at, const Touched& t, unsigned count) noexcept;
+  void note_gap(const Step& at, const Touched& t) noexcept;
+  void settle_gap(const Step& at, const Leaf& leaf) noexcept;
   void update_gaps(unsigned level, uint64_t gap) noexcept;
 
   // --- rebuild (maple_rebuild.h) ---
@@ -147,6 +150,7 @@ class MapleWriter {
   uint64_t first_;
   uint64_t last_;
   const uint64_t entry_;
+  uint64_t removed_gap_ = 0;  // by a change within one leaf
   Growth growth_ = Growth::anywhere;
   unsigned records_ = 0;
   Step left_[kMapleMaxHeight];   // the way to the first index that changes
@@ -166,10 +170,16 @@ template <class P>
 void MapleWriter<P>::walk(Step* way, uint64_t index) const noexcept {
   Step at{Ref(tree_.root_.load(std::memory_order_relaxed)), 0, kMapleMax, 0};
   while (!at.node.is_leaf()) {
-    at.slot = at.node.inner()->slot_of(index);
+    const Inner& inner = *at.node.inner();
+    inner.prefetch_slots();
+    at.slot = inner.slot_of(index);
     *way++ = at;
-    at = child_step(at, at.slot);
+    at.node = Ref(inner.slots[at.slot].load(std::memory_order_relaxed));
+    // An unused pivot is kMapleMax: the last child ends where its parent does.
+    if (at.slot + 1 < kInnerSlots) at.last = std::min(at.last, inner.pivots[at.slot]);
+    if (at.slot > 0) at.first = inner.pivots[at.slot - 1] + 1;
   }
+  at.node.leaf()->prefetch_slots();
   at.slot = at.node.leaf()->slot_of(index);
   *way = at;
 }
@@ -241,12 +251,13 @@ bool MapleWriter<P>::store_in_leaf() noexcept {
     clear(at.node);
     return true;
   }
+  note_gap(at, t);
   Leaf* leaf = copy_leaf(at, t, count);
   list(at.node, 0, 0);
   typename Protocol::Word& slot =
       level == 0 ? tree_.root_ : left_[level - 1].node.inner()->slots[left_[level - 1].slot];
   Protocol::publish(slot, Ref(leaf).word());
-  update_gaps(level, leaf_gap(*leaf, at.first, at.last));
+  settle_gap(at, *leaf);
   dispose_listed();
   return true;
 }
@@ -255,6 +266,7 @@ bool MapleWriter<P>::store_in_leaf() noexcept {
 template <class P>
 bool MapleWriter<P>::store_in_place(const Step& at, const Touched& t) noexcept {
   Leaf& leaf = *at.node.leaf();
+  note_gap(at, t);
   if (t.i == t.j) {
     Protocol::exchange_entry(leaf.slots[t.i], entry_);
   } else if (t.j == t.i + 1 && t.a == first_) {
@@ -264,7 +276,7 @@ bool MapleWriter<P>::store_in_place(const Step& at, const Touched& t) noexcept {
   } else {
     return false;
   }
-  update_gaps(tree_.height_ - 1, leaf_gap(leaf, at.first, at.last));
+  settle_gap(at, leaf);
   return true;
 }
 
@@ -272,17 +284,26 @@ template <class P>
 auto MapleWriter<P>::copy_leaf(const Step& at, const Touched& t, unsigned count) noexcept -> Leaf* {
   const Leaf& old = *at.node.leaf();
   Leaf* leaf = make_node<Leaf>();
+  const auto copy = [](Word& to, const Word& from) noexcept {
+    to.store(from.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  };
   unsigned n = 0;
+  for (; n < t.i; ++n) {
+    copy(leaf->slots[n], old.slots[n]);
+    copy(leaf->pivots[n], old.pivots[n]);
+  }
   const auto put = [&](uint64_t entry, uint64_t last) noexcept {
     leaf->slots[n].store(entry, std::memory_order_relaxed);
     if (n + 1 < count) leaf->pivots[n].store(last, std::memory_order_relaxed);
     ++n;
   };
-  for (unsigned s = 0; s < t.i; ++s) put(entry_at(old, s), pivot_at(old, s));
   if (t.a < first_) put(entry_at(old, t.i), first_ - 1);
   put(entry_, last_);
   if (last_ < t.b) put(entry_at(old, t.j), t.b);
-  for (unsigned s = t.j + 1; s < old.head.count; ++s) put(entry_at(old, s), slot_last(at, s));
+  for (unsigned s = t.j + 1; n < count; ++s, ++n) {
+    copy(leaf->slots[n], old.slots[s]);
+    if (n + 1 < count) copy(leaf->pivots[n], old.pivots[s]);
+  }
   finish_leaf(*leaf, count);
   return leaf;
 }
@@ -293,6 +314,33 @@ void MapleWriter<P>::finish_leaf(Leaf& leaf, unsigned count) noexcept {
     leaf.pivots[s].store(kMapleMax, std::memory_order_relaxed);
   }
   leaf.head.count = static_cast<uint8_t>(count);
+}
+
+// Before a change within one leaf: the longest empty run that it takes away.
+template <class P>
+void MapleWriter<P>::note_gap(const Step& at, const Touched& t) noexcept {
+  if (entry_ == 0) {
+    // What it takes away is part of the run that it makes.
+    removed_gap_ = 0;
+  } else if (t.i == t.j) {
+    removed_gap_ = entry_at(*at.node.leaf(), t.i) == 0 ? t.b - t.a + 1 : 0;
+  } else {
+    removed_gap_ = kMapleMax;  // Some, at most.
+  }
+}
+
+// After it. The leaf is looked through only if its longest run may be gone.
+template <class P>
+void MapleWriter<P>::settle_gap(const Step& at, const Leaf& leaf) noexcept {
+  const unsigned level = tree_.height_ - 1;
+  if (level == 0) return;
+  const uint64_t gap = left_[level - 1].node.inner()->gaps[left_[level - 1].slot];
+  const uint64_t made = entry_ == 0 ? last_ - first_ + 1 : 0;
+  if (made >= gap) {
+    update_gaps(level, made);
+  } else if (removed_gap_ >= gap) {
+    update_gaps(level, leaf_gap(leaf, at.first, at.last));
+  }
 }
 
 // The node at `level` on the left way has this gap now: tells those above it, as far as it matters.

@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include <limits>
+
 #include "sync/native_platform.h"
 #include "tree/maple_node.h"
 
@@ -26,7 +28,7 @@ static_assert(offsetof(Inner, pivots) == 8 && kInnerSlots == 10);
 
 // Vectors compare signed words: with the top bit turned over their order is the unsigned one. A
 // lane that is no pivot is compared with the least value there is, and never counts.
-constexpr long long kTop = static_cast<long long>(uint64_t{1} << 63);
+constexpr long long kTop = std::numeric_limits<long long>::min();
 
 struct Sought {
   __m256i all;
