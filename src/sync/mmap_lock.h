@@ -70,20 +70,22 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
 
   // The sequence. acquire: whoever sees a hold ended sees everything written under it.
   uint64_t seq_acquire() const noexcept {
-    return seq_.load(std::memory_order_acquire);  // [S3] pairs with [S1] and [S2]
+    return seq_.load(
+        P::order(Site::seq_compare, std::memory_order_acquire));  // [S3] pairs with [S1] and [S2]
   }
   uint64_t seq_relaxed() const noexcept { return seq_.load(std::memory_order_relaxed); }
 
   // Optimistic reading without the lock: begin (nothing while a writer is in), copy what is needed
   // from relaxed atomics, then use it only when retry() says false. Wait-free.
   [[nodiscard]] std::optional<uint64_t> speculate_try_begin() const noexcept {
-    const uint64_t seq = seq_.load(std::memory_order_acquire);  // [S4] pairs with [S2]
-    if ((seq & 1) != 0) return std::nullopt;
+    const uint64_t seq = seq_.load(
+        P::order(Site::seq_speculate, std::memory_order_acquire));  // [S4] pairs with [S2]
+    if (P::keep(Site::seq_speculate_refuses_odd) && (seq & 1) != 0) return std::nullopt;
     return seq;
   }
   [[nodiscard]] bool speculate_retry(uint64_t seq) const noexcept {
-    P::fence(std::memory_order_acquire);  // [S6] pairs with [S5]
-    return seq_.load(std::memory_order_relaxed) != seq;
+    P::fence(P::order(Site::seq_retry_fence, std::memory_order_acquire));  // [S6] pairs with [S5]
+    return P::keep(Site::seq_retry_compares) && seq_.load(std::memory_order_relaxed) != seq;
   }
 
   // Exact in debug builds (this thread holds it); in release they check that somebody does.
@@ -96,6 +98,10 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
  private:
   template <class T>
   using Atomic = typename P::template Atomic<T>;
+  template <class T>
+  using Plain = typename P::template Plain<T>;
+  template <class T>
+  using Counter = typename P::template Counter<T>;
 
   static constexpr uint64_t kReader = 1;
   static constexpr uint64_t kWriter = uint64_t{1} << 20;
@@ -104,6 +110,12 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   static constexpr uint64_t kReaders = kWriter - 1;
   static constexpr uint64_t kHeld = kWriter | kReaders;
   static constexpr uint64_t kFirstSeq = 2;  // Even, and not the mark of a new VMA.
+
+  // What stands in the way of a newcomer who must not overtake.
+  static uint64_t queued() noexcept { return P::keep(Site::mmap_no_overtaking) ? kQueued : 0; }
+  static uint64_t next_seq(uint64_t seq) noexcept {
+    return P::keep(Site::seq_never_wraps) ? seq + 1 : (seq + 1) & 0xff;
+  }
 
   enum class Want : uint8_t { read, write };
   enum class Wait : uint8_t { granted, stopped };
@@ -131,11 +143,11 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   // Written by whoever takes the lock.
   alignas(kCacheLine) Atomic<uint64_t> state_{0};
   Atomic<uint32_t> queue_lock_{0};  // 1 = held; for a few instructions only.
-  Waiter* head_ = nullptr;          // The queue; under queue_lock_.
-  Waiter* tail_ = nullptr;
-  Atomic<uint64_t> writes_{0};  // Written by the holder only.
-  Atomic<uint64_t> wait_ns_{0};
-  Atomic<uint64_t> sleeps_{0};
+  Plain<Waiter*> head_{nullptr};    // The queue; under queue_lock_.
+  Plain<Waiter*> tail_{nullptr};
+  Counter<uint64_t> writes_{0};  // Written by the holder only.
+  Counter<uint64_t> wait_ns_{0};
+  Counter<uint64_t> sleeps_{0};
 };
 
 using MmapLock = BasicMmapLock<NativePlatform>;
@@ -143,11 +155,12 @@ using MmapLock = BasicMmapLock<NativePlatform>;
 template <class P>
 inline bool BasicMmapLock<P>::try_take_read() noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
-  while ((s & (kWriter | kQueued)) == 0) {
+  while ((s & (kWriter | queued())) == 0) {
     PERVMA_DASSERT((s & kReaders) != kReaders);
-    if (state_.compare_exchange_weak(s, s + kReader + kTaken,
-                                     std::memory_order_acquire,  // [M1] pairs with [M4] and [M5]
-                                     std::memory_order_relaxed)) {
+    if (state_.compare_exchange_weak(
+            s, s + kReader + kTaken,
+            P::order(Site::mmap_read, std::memory_order_acquire),  // [M1] pairs with [M4] and [M5]
+            std::memory_order_relaxed)) {
       return true;
     }
   }

@@ -16,8 +16,8 @@ struct BasicMmapLock<P>::Waiter {
   explicit Waiter(Want w) noexcept : want(w) {}
 
   const Want want;
-  Waiter* next = nullptr;  // Links under queue_lock_.
-  Waiter* prev = nullptr;
+  Plain<Waiter*> next{nullptr};  // Links under queue_lock_.
+  Plain<Waiter*> prev{nullptr};
   Atomic<uint32_t> word{kSpinning};
 };
 
@@ -47,10 +47,14 @@ bool BasicMmapLock<P>::lock_read(const StopToken& stop) noexcept PERVMA_NO_ANALY
 template <class P>
 void BasicMmapLock<P>::unlock_read() noexcept PERVMA_NO_ANALYSIS {
   P::Tracker::released(P::Tracker::Kind::mmap_read, this);
-  const uint64_t before =
-      state_.fetch_sub(kReader, std::memory_order_release);  // [M3] pairs with [M2], [M6], [M7]
+  const uint64_t before = state_.fetch_sub(
+      kReader, P::order(Site::mmap_read_ends,
+                        std::memory_order_release));  // [M3] pairs with [M2], [M6], [M7]
   PERVMA_DASSERT((before & kReaders) != 0);
-  if ((before & kReaders) == kReader && (before & kQueued) != 0) grant();
+  if (P::keep(Site::mmap_reader_grants) && (before & kReaders) == kReader &&
+      (before & kQueued) != 0) {
+    grant();
+  }
 }
 
 template <class P>
@@ -72,21 +76,25 @@ bool BasicMmapLock<P>::lock_write(const StopToken& stop) noexcept PERVMA_NO_ANAL
 template <class P>
 void BasicMmapLock<P>::unlock_write() noexcept PERVMA_NO_ANALYSIS {
   P::Tracker::released(P::Tracker::Kind::mmap_write, this);
-  seq_end();
+  if (P::keep(Site::seq_ends_before_release)) seq_end();
   const uint64_t before = state_.fetch_sub(
-      kWriter, std::memory_order_release);  // [M4] pairs with [M1], [M2], [M6], [M7]
+      kWriter, P::order(Site::mmap_write_ends,
+                        std::memory_order_release));  // [M4] pairs with [M1], [M2], [M6], [M7]
   PERVMA_DASSERT((before & kHeld) == kWriter);
-  if ((before & kQueued) != 0) grant();
+  if (!P::keep(Site::seq_ends_before_release)) seq_end();
+  if (P::keep(Site::mmap_writer_grants) && (before & kQueued) != 0) grant();
 }
 
 template <class P>
 void BasicMmapLock<P>::downgrade() noexcept PERVMA_NO_ANALYSIS {
   P::Tracker::downgraded(this);
-  seq_end();
-  const uint64_t before = state_.fetch_add(
-      kReader + kTaken - kWriter, std::memory_order_release);  // [M5] pairs with [M1], [M6], [M7]
+  if (P::keep(Site::seq_ends_at_downgrade)) seq_end();
+  const uint64_t before =
+      state_.fetch_add(kReader + kTaken - kWriter,
+                       P::order(Site::mmap_downgrade,
+                                std::memory_order_release));  // [M5] pairs with [M1], [M6], [M7]
   PERVMA_DASSERT((before & kHeld) == kWriter);
-  if ((before & kQueued) != 0) grant();
+  if (P::keep(Site::mmap_downgrade_grants) && (before & kQueued) != 0) grant();
 }
 
 template <class P>
@@ -114,10 +122,11 @@ MmapLockStats BasicMmapLock<P>::stats() const noexcept {
 template <class P>
 bool BasicMmapLock<P>::try_take_write() noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
-  while ((s & (kHeld | kQueued)) == 0) {
-    if (state_.compare_exchange_weak(s, s | kWriter,
-                                     std::memory_order_acquire,  // [M2] pairs with [M3] and [M4]
-                                     std::memory_order_relaxed)) {
+  while ((s & (kHeld | queued())) == 0) {
+    if (state_.compare_exchange_weak(
+            s, s | kWriter,
+            P::order(Site::mmap_write, std::memory_order_acquire),  // [M2] pairs with [M3] and [M4]
+            std::memory_order_relaxed)) {
       return true;
     }
   }
@@ -162,9 +171,11 @@ bool BasicMmapLock<P>::take_or_enqueue(Waiter& waiter) noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
   while ((s & kQueued) == 0) {
     const bool free = (s & in_the_way) == 0;
-    if (state_.compare_exchange_weak(s, free ? s + taken : s | kQueued,
-                                     std::memory_order_acquire,  // [M6] with [M3], [M4], [M5]
-                                     std::memory_order_relaxed)) {
+    if (state_.compare_exchange_weak(
+            s, free ? s + taken : s | kQueued,
+            P::order(Site::mmap_take_late,
+                     std::memory_order_acquire),  // [M6] with [M3], [M4], [M5]
+            std::memory_order_relaxed)) {
       if (!free) break;
       unlock_queue();
       return true;
@@ -184,7 +195,8 @@ typename BasicMmapLock<P>::Wait BasicMmapLock<P>::wait_in_queue(Waiter& waiter,
   typename P::Spinner spinner(SpinBudget::pause);
   typename P::Sleeper sleeper(waiter.word, stop);
   for (;;) {
-    uint32_t word = waiter.word.load(std::memory_order_acquire);  // [M9] pairs with [M8]
+    uint32_t word = waiter.word.load(
+        P::order(Site::mmap_sees_grant, std::memory_order_acquire));  // [M9] pairs with [M8]
     if (word == Waiter::kGranted) return Wait::granted;
     if (stop.stop_requested()) return cancel(waiter);
     if (word == Waiter::kSpinning) {
@@ -204,10 +216,12 @@ template <class P>
 typename BasicMmapLock<P>::Wait BasicMmapLock<P>::cancel(Waiter& waiter) noexcept {
   P::hook(Hook::queue_before_cancel);
   lock_queue();
-  const bool granted = waiter.word.load(std::memory_order_relaxed) == Waiter::kGranted;
+  const bool granted = P::keep(Site::mmap_cancel_sees_grant) &&
+                       waiter.word.load(std::memory_order_relaxed) == Waiter::kGranted;
   if (!granted) {
     unlink(waiter);
-    grant_locked();  // Readers behind a writer that gives up can join readers inside.
+    // Readers behind a writer that gives up can join readers inside.
+    if (P::keep(Site::mmap_cancel_grants)) grant_locked();
   }
   unlock_queue();
   return granted ? Wait::granted : Wait::stopped;
@@ -226,13 +240,14 @@ void BasicMmapLock<P>::grant() noexcept {
 template <class P>
 void BasicMmapLock<P>::grant_locked() noexcept {
   if (head_ != nullptr) {
-    const uint64_t s = state_.load(std::memory_order_acquire);  // [M7] with [M3], [M4], [M5]
+    const uint64_t s = state_.load(
+        P::order(Site::mmap_grant, std::memory_order_acquire));  // [M7] with [M3], [M4], [M5]
     if (head_->want == Want::write) {
-      if ((s & kHeld) == 0) {
+      if (!P::keep(Site::mmap_grant_waits_for_holders) || (s & kHeld) == 0) {
         state_.fetch_add(kWriter, std::memory_order_relaxed);
         signal(*head_);
       }
-    } else if ((s & kWriter) == 0) {
+    } else if (!P::keep(Site::mmap_grant_waits_for_writer) || (s & kWriter) == 0) {
       // All readers that wait, so that a phase of readers is as parallel as it can be; those who
       // come later stand behind the writers in the queue.
       uint64_t readers = 0;
@@ -244,7 +259,9 @@ void BasicMmapLock<P>::grant_locked() noexcept {
       }
     }
   }
-  if (head_ == nullptr) state_.fetch_and(~kQueued, std::memory_order_relaxed);
+  if (P::keep(Site::mmap_queue_ends) && head_ == nullptr) {
+    state_.fetch_and(~kQueued, std::memory_order_relaxed);
+  }
 }
 
 // Takes a waiter out of the queue and tells it that the lock is its own.
@@ -252,9 +269,10 @@ template <class P>
 void BasicMmapLock<P>::signal(Waiter& waiter) noexcept {
   unlink(waiter);
   const Atomic<uint32_t>* const address = &waiter.word;
-  const uint32_t word = waiter.word.exchange(Waiter::kGranted,
-                                             std::memory_order_release);  // [M8] with [M9]
-  if (word == Waiter::kSleeping) P::wake_one(address);
+  const uint32_t word = waiter.word.exchange(
+      Waiter::kGranted,
+      P::order(Site::mmap_granted, std::memory_order_release));  // [M8] pairs with [M9]
+  if (P::keep(Site::mmap_grant_wakes) && word == Waiter::kSleeping) P::wake_one(address);
 }
 
 template <class P>
@@ -265,7 +283,8 @@ void BasicMmapLock<P>::unlink(Waiter& waiter) noexcept {
 
 template <class P>
 void BasicMmapLock<P>::lock_queue() noexcept {
-  while (queue_lock_.exchange(1, std::memory_order_acquire) != 0) {  // [M10] pairs with [M11]
+  while (queue_lock_.exchange(1, P::order(Site::mmap_queue_lock, std::memory_order_acquire)) !=
+         0) {  // [M10] pairs with [M11]
     typename P::Spinner spinner(SpinBudget::pause);
     while (queue_lock_.load(std::memory_order_relaxed) != 0) {
       if (!spinner.spin()) P::yield();
@@ -275,7 +294,8 @@ void BasicMmapLock<P>::lock_queue() noexcept {
 
 template <class P>
 void BasicMmapLock<P>::unlock_queue() noexcept {
-  queue_lock_.store(0, std::memory_order_release);  // [M11] pairs with [M10]
+  queue_lock_.store(
+      0, P::order(Site::mmap_queue_unlock, std::memory_order_release));  // [M11] pairs with [M10]
 }
 
 // The lock is ours for write: even -> odd.
@@ -285,9 +305,10 @@ void BasicMmapLock<P>::seq_begin() noexcept {
   PERVMA_DASSERT((seq & 1) == 0);
   // Release although nothing of this hold is written yet: who reads this value and finds no mark
   // must still see everything written under earlier holds.
-  seq_.store(seq + 1, std::memory_order_release);  // [S1] pairs with [S3]
+  seq_.store(next_seq(seq),
+             P::order(Site::seq_begins, std::memory_order_release));  // [S1] pairs with [S3]
   // No store of this hold may be seen before the odd value is.
-  P::fence(std::memory_order_release);  // [S5] pairs with [S6]
+  P::fence(P::order(Site::seq_begin_fence, std::memory_order_release));  // [S5] pairs with [S6]
   writes_.store(writes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   P::Tracker::acquired(P::Tracker::Kind::mmap_write, this);
 }
@@ -297,7 +318,8 @@ template <class P>
 void BasicMmapLock<P>::seq_end() noexcept {
   const uint64_t seq = seq_.load(std::memory_order_relaxed);
   PERVMA_ASSERT((seq & 1) != 0);
-  seq_.store(seq + 1, std::memory_order_release);  // [S2] pairs with [S3] and [S4]
+  seq_.store(next_seq(seq),
+             P::order(Site::seq_ends, std::memory_order_release));  // [S2] pairs with [S3] and [S4]
 }
 
 }  // namespace pervma

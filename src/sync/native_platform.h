@@ -23,6 +23,9 @@ struct NativePlatform {
   // A field without atomicity: what a checker watches for races.
   template <class T>
   using Plain = T;
+  // A count for statistics, by which nothing is decided.
+  template <class T>
+  using Counter = std::atomic<T>;
   using StopToken = std::stop_token;
   using Sleeper = FutexSleeper;
   using Spinner = AdaptiveSpinner;
@@ -61,6 +64,9 @@ struct NativePlatform {
   // A hint of the CPU that this thread is on, and a power of two of slots to spread CPUs over.
   static uint32_t current_cpu() noexcept { return pervma::current_cpu(); }
   static uint32_t cpu_slots() noexcept { return pervma::cpu_slots(); }
+  // When a VMA becomes hot and stays it (vma_lock_scalable.h, slot_array.h).
+  static constexpr uint32_t kFailuresToPromote = 64;
+  static constexpr uint32_t kUsesToStay = 8;
 
   // Lets somebody else run, where polling is all there is to do.
   static void yield() noexcept { sched_yield(); }

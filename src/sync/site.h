@@ -49,10 +49,49 @@ enum class Site : uint16_t {
   copy_refuses_exclude,   // or on its way out
   copy_compares_again,    // the mark may have moved meanwhile
 
+  // --- mmap_lock.h, mmap_lock_slow.h: orders
+  mmap_read,          // [M1]
+  mmap_write,         // [M2]
+  mmap_read_ends,     // [M3]
+  mmap_write_ends,    // [M4]
+  mmap_downgrade,     // [M5]
+  mmap_take_late,     // [M6]
+  mmap_grant,         // [M7]
+  mmap_granted,       // [M8]
+  mmap_sees_grant,    // [M9]
+  mmap_queue_lock,    // [M10]
+  mmap_queue_unlock,  // [M11]
+  // checks and wake-ups
+  mmap_no_overtaking,            // a newcomer goes behind those who wait
+  mmap_reader_grants,            // the last reader out hands the lock on
+  mmap_writer_grants,            // so does a writer
+  mmap_downgrade_grants,         // and a writer that becomes a reader, to readers
+  mmap_cancel_grants,            // and a waiter that gives up
+  mmap_cancel_sees_grant,        // who gave up may hold the lock already
+  mmap_grant_waits_for_holders,  // a writer is granted nothing beside a holder
+  mmap_grant_waits_for_writer,   // nor are readers beside a writer
+  mmap_grant_wakes,              // a sleeper is woken
+  mmap_queue_ends,               // kQueued goes with the last waiter
+
+  // --- the sequence, in the same files: orders
+  seq_begins,       // [S1]
+  seq_ends,         // [S2]
+  seq_compare,      // [S3]
+  seq_speculate,    // [S4]
+  seq_begin_fence,  // [S5]
+  seq_retry_fence,  // [S6]
+  // checks
+  seq_ends_before_release,    // and not after the lock is somebody else's
+  seq_ends_at_downgrade,      // a downgrade ends the VMA write locks
+  seq_never_wraps,            // broken: 8 bits
+  seq_speculate_refuses_odd,  // nothing is read beside a writer
+  seq_retry_compares,         // or kept that was read beside one
+
   // --- vma_lock_scalable.h: orders
   hot_read,         // [H1]
   hot_publish,      // [H2]
   hot_enter_alone,  // [H3]
+  hot_count,        // [H4]
   // checks
   hot_reader_compares_owner,
   hot_reader_compares_seq,
@@ -61,8 +100,8 @@ enum class Site : uint16_t {
   hot_detach_closes_slots,
 
   // --- vma_lock_speculative.h: orders
-  spec_owner,   // [U1]
-  spec_attach,  // [U2]
+  spec_attached,  // [U1]
+  spec_attach,    // [U2]
   // checks
   spec_reader_looks_at_attached,
   spec_reader_compares_owner,
@@ -91,6 +130,18 @@ enum class Site : uint16_t {
   // --- vma_lock_word.h: checks
   word_reader_compares_owner,
   word_reader_compares_seq,
+
+  // --- tree/maple_protocol.h: orders
+  maple_child,      // [T1]
+  maple_publish,    // [T2]
+  maple_entry,      // [T3]
+  maple_exchange,   // [T4]
+  maple_pivot,      // [T5]
+  maple_boundary,   // [T6]
+  maple_is_dead,    // [T7]
+  maple_mark_dead,  // [T8]
+  // checks
+  maple_slot_before_pivot,  // a slot gets its entry before the boundary moves
 
   // --- refcount.h: orders
   ref_get,       // [C1]

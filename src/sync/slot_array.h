@@ -28,7 +28,7 @@ class alignas(kCacheLine) BasicSlotArray {
 
   // A writer who finds fewer uses than this since the write before demotes the VMA: it is cool, or
   // written about as often as it is read.
-  static constexpr uint32_t kUsesToStay = 8;
+  static constexpr uint32_t kUsesToStay = P::kUsesToStay;
 
   // Open to readers. Null: no memory.
   static BasicSlotArray* create() noexcept {
@@ -40,13 +40,17 @@ class alignas(kCacheLine) BasicSlotArray {
     return array;
   }
   // For an array that nobody else has seen.
-  void destroy() noexcept { P::deallocate(this); }
+  void destroy() noexcept {
+    for (Slot& slot : slots()) slot.~Slot();
+    this->~BasicSlotArray();
+    P::deallocate(this);
+  }
   // Frees it once no reader can look at it any more.
   void retire() noexcept {
     P::call_rcu(&head_, [](typename P::RcuHead* head) {
       static_assert(offsetof(BasicSlotArray, head_) == 0);
       P::rcu_callback_begins(head);
-      P::deallocate(head);
+      reinterpret_cast<BasicSlotArray*>(head)->destroy();
       P::rcu_callback_ends();
     });
   }

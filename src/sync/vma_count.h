@@ -38,8 +38,10 @@ class BasicVmaCount {
     P::hook(Hook::read_before_increment);
     do {
       if (n == kDetached) return Entry::detached;
-      if (P::keep(Site::count_reader_refuses_writer) && n >= kNegative) return Entry::closed;
-      if ((n & kLimit) == kLimit) return Entry::closed;
+      // Full, or the writer's -1.
+      if (P::keep(Site::count_reader_refuses_writer) && (n & kLimit) == kLimit) {
+        return Entry::closed;
+      }
     } while (!word_.compare_exchange_weak(
         n, n + 1, P::order(Site::count_enter, std::memory_order_acquire),  // [N1] with [N4], [N5]
         std::memory_order_relaxed));

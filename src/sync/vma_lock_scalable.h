@@ -35,7 +35,7 @@ class BasicScalableLock {
   static constexpr bool kFreesByRcu = false;
 
   // Failed exchanges on the count word, since the last write, that make a VMA hot.
-  static constexpr uint32_t kFailuresToPromote = 64;
+  static constexpr uint32_t kFailuresToPromote = P::kFailuresToPromote;
 
   using Count = BasicVmaRefcount<P>;
   using Slots = BasicSlotArray<P>;
@@ -118,7 +118,8 @@ class BasicScalableLock {
   // Inside an RCU read section, or with the VMA kept.
   static uint32_t reader_count(const Far& far) noexcept {
     uint32_t n = Count::readers(far.vm_refcnt);
-    if (Slots* const hot = far.hot.load(std::memory_order_acquire)) {  // [H4] pairs with [H2]
+    if (Slots* const hot = far.hot.load(
+            P::order(Site::hot_count, std::memory_order_acquire))) {  // [H4] pairs with [H2]
       for (const Slot& slot : hot->slots()) n += Count::readers(slot.count);
     }
     return n;

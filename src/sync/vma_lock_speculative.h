@@ -52,8 +52,7 @@ class BasicSpeculativeDesign {
   static bool init(Near& near, Far& far, const Space& owner) noexcept {
     PERVMA_ASSERT(is_detached(far));
     near.vm_lock_seq.store(0, std::memory_order_relaxed);
-    near.owner.store(
-        &owner, P::order(Site::spec_owner, std::memory_order_release));  // [U1] pairs with [S6]
+    near.owner.store(&owner, std::memory_order_relaxed);  // Ordered by [U2].
     return true;
   }
   static void retire(Near&, Far& far) noexcept { PERVMA_ASSERT(is_detached(far)); }
@@ -62,7 +61,11 @@ class BasicSpeculativeDesign {
   static Attempt begin_read(Near& near, Far& far, const Space& space) noexcept {
     const std::optional<uint64_t> seq = space.speculate_try_begin();
     if (!seq) return {ReadTry::contended, {}};
-    if (P::keep(Site::spec_reader_looks_at_attached) && is_detached(far)) {
+    // Before the owner, and acquire: the memory may live again in a space whose holds do not move
+    // this sequence, and then its attach says so.
+    const uint32_t attached = far.attached.load(
+        P::order(Site::spec_attached, std::memory_order_acquire));  // [U1] pairs with [U2]
+    if (P::keep(Site::spec_reader_looks_at_attached) && attached == 0) {
       return {ReadTry::detached, {}};
     }
     if (P::keep(Site::spec_reader_compares_owner) && !near.is_of(space)) {
@@ -89,7 +92,7 @@ class BasicSpeculativeDesign {
     PERVMA_ASSERT(is_write_locked(near, space));
     PERVMA_ASSERT(is_detached(far));
     far.attached.store(
-        1, P::order(Site::spec_attach, std::memory_order_release));  // [U2] pairs with [S6]
+        1, P::order(Site::spec_attach, std::memory_order_release));  // [U2] pairs with [U1]
   }
   static void detach(Near& near, Far& far, Space& space) noexcept {
     PERVMA_ASSERT(is_write_locked(near, space));

@@ -15,6 +15,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "sync/site.h"
+
 namespace pervma {
 
 // Past the last index that can be stored; also the pivot of slots that are not in use.
@@ -29,16 +31,19 @@ struct MapleProtocol {
 
   // The root or a child: whoever gets a node sees all that was written into it before publish().
   static uint64_t child(const Word& slot) noexcept {
-    return slot.load(std::memory_order_acquire);  // [T1] pairs with [T2]
+    return slot.load(
+        P::order(Site::maple_child, std::memory_order_acquire));  // [T1] pairs with [T2]
   }
 
   // Unlocked readers must load the pivots first.
   static uint64_t entry(const Word& slot) noexcept {
-    return slot.load(std::memory_order_acquire);  // [T3] pairs with [T4]
+    return slot.load(
+        P::order(Site::maple_entry, std::memory_order_acquire));  // [T3] pairs with [T4]
   }
 
   static uint64_t pivot(const Word& pivot) noexcept {
-    return pivot.load(std::memory_order_acquire);  // [T5] pairs with [T6]
+    return pivot.load(
+        P::order(Site::maple_pivot, std::memory_order_acquire));  // [T5] pairs with [T6]
   }
 
   // The slot that holds `index`: the number of pivots below it. Pivots out of use are kMapleMax. No
@@ -57,30 +62,36 @@ struct MapleProtocol {
 
   // A cursor that finds its node dead starts again at the root, and then meets the replacement.
   static bool is_dead(const Mark& mark) noexcept {
-    return mark.load(std::memory_order_acquire) != 0;  // [T7] pairs with [T8]
+    return mark.load(P::order(Site::maple_is_dead, std::memory_order_acquire)) !=
+           0;  // [T7] pairs with [T8]
   }
 
   // --- the one writer ---
 
   // The node behind `child` is complete and from now on reachable.
   static void publish(Word& slot, uint64_t child) noexcept {
-    slot.store(child, std::memory_order_release);  // [T2] pairs with [T1]
+    slot.store(child,
+               P::order(Site::maple_publish, std::memory_order_release));  // [T2] pairs with [T1]
   }
 
   // After publish() of the replacement.
   static void mark_dead(Mark& mark) noexcept {
-    mark.store(1, std::memory_order_release);  // [T8] pairs with [T7]
+    mark.store(1,
+               P::order(Site::maple_mark_dead, std::memory_order_release));  // [T8] pairs with [T7]
   }
 
   // The slot keeps its bounds and gets another entry.
   static void exchange_entry(Word& slot, uint64_t entry) noexcept {
-    slot.store(entry, std::memory_order_release);  // [T4] pairs with [T3]
+    slot.store(entry,
+               P::order(Site::maple_exchange, std::memory_order_release));  // [T4] pairs with [T3]
   }
 
   // `slot` is on either side of `pivot` and gets, with `entry`, the indices the pivot moves over.
   static void move_boundary(Word& slot, uint64_t entry, Word& pivot, uint64_t last) noexcept {
-    exchange_entry(slot, entry);
-    pivot.store(last, std::memory_order_release);  // [T6] pairs with [T5]
+    if (P::keep(Site::maple_slot_before_pivot)) exchange_entry(slot, entry);
+    pivot.store(last,
+                P::order(Site::maple_boundary, std::memory_order_release));  // [T6] pairs with [T5]
+    if (!P::keep(Site::maple_slot_before_pivot)) exchange_entry(slot, entry);
   }
 };
 

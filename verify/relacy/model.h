@@ -5,6 +5,7 @@
 // one fiber at a time and between two steps of Relacy's scheduler, so nothing here is atomic.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "relacy.h"
@@ -40,7 +41,10 @@ class Edge {
 
 class Model {
  public:
-  Model() { current_ = this; }
+  Model() {
+    current_ = this;
+    used_ = 0;
+  }
   ~Model() { current_ = nullptr; }
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -71,6 +75,14 @@ class Model {
     rl::ctx().unpark_thread(static_cast<rl::thread_id_t>(thread), false, info);
   }
 
+  // Memory is not used twice within a schedule, so that what is looked at too late is found dead.
+  void* allocate(size_t bytes, size_t alignment) {
+    used_ = (used_ + alignment - 1) / alignment * alignment;
+    if (used_ + bytes > sizeof memory_) return nullptr;
+    used_ += bytes;
+    return memory_ + used_ - bytes;
+  }
+
   // RCU: a grace period waits for the sections that were open when it began, and happens after all
   // of them and of those before; a section that begins later happens after its beginning. No other
   // edge: the end of a section that began within the grace period orders nothing for it.
@@ -86,6 +98,7 @@ class Model {
     if (--mine.depth > 0) return;
     ended_[mine.since].release();
     wake(&grace_periods_, kMaxThreads, info);
+    run_callbacks();
   }
   bool in_section() const { return sections_[rl::thread_index()].depth > 0; }
 
@@ -96,6 +109,20 @@ class Model {
     RL_ASSERT(mine + 1 < kMaxGracePeriods);
     while (is_section_open_since(mine)) park(&grace_periods_, info);
     for (unsigned i = 0; i <= mine; ++i) ended_[i].acquire();
+  }
+
+  // A callback after a grace period that begins now. It runs as soon as the sections allow, on
+  // whichever thread it is then, and orders nothing for that thread: so it may only destroy.
+  struct Head {
+    void (*run)(Head*);
+    unsigned since;
+  };
+  void call_after_grace_period(Head* head, void (*run)(Head*)) {
+    RL_ASSERT(waiting_ < kMaxGracePeriods && grace_periods_ + 1 < kMaxGracePeriods);
+    begun_.release();
+    *head = {run, grace_periods_++};
+    heads_[waiting_++] = head;
+    run_callbacks();
   }
 
  private:
@@ -122,11 +149,28 @@ class Model {
     return false;
   }
 
+  void run_callbacks() {
+    for (unsigned i = 0; i < waiting_;) {
+      Head* const head = heads_[i];
+      if (is_section_open_since(head->since)) {
+        ++i;
+        continue;
+      }
+      heads_[i] = heads_[--waiting_];
+      head->run(head);
+    }
+  }
+
   static inline Model* current_ = nullptr;
+
+  alignas(64) static inline std::byte memory_[32768];
+  static inline size_t used_ = 0;
 
   const void* sleeping_[kMaxThreads] = {};
   Section sections_[kMaxThreads];
   unsigned grace_periods_ = 0;
+  Head* heads_[kMaxGracePeriods];
+  unsigned waiting_ = 0;
   Edge begun_;
   Edge ended_[kMaxGracePeriods];
 };

@@ -41,21 +41,23 @@ inline std::memory_order failure_order(std::memory_order order) {
 template <class T>
 class RelacyAtomic {
   using Order = std::memory_order;
+  // Relacy prints no pointers to const: pointers are numbers to it.
+  using Raw = std::conditional_t<std::is_pointer_v<T>, uint64_t, T>;
 
  public:
-  RelacyAtomic() : atomic_(T{}) {}
-  RelacyAtomic(T value) : atomic_(value) {}
+  RelacyAtomic() : atomic_(raw(T{})) {}
+  RelacyAtomic(T value) : atomic_(raw(value)) {}
   RelacyAtomic(const RelacyAtomic&) = delete;
   RelacyAtomic& operator=(const RelacyAtomic&) = delete;
 
   T load(Order o, const Where& w = Where::current()) const {
-    return atomic_.load(relacy_order(o), at(w));
+    return cooked(atomic_.load(relacy_order(o), at(w)));
   }
   void store(T value, Order o, const Where& w = Where::current()) {
-    atomic_.store(value, relacy_order(o), at(w));
+    atomic_.store(raw(value), relacy_order(o), at(w));
   }
   T exchange(T value, Order o, const Where& w = Where::current()) {
-    return atomic_.exchange(value, relacy_order(o), at(w));
+    return cooked(atomic_.exchange(raw(value), relacy_order(o), at(w)));
   }
   T fetch_add(T value, Order o, const Where& w = Where::current()) {
     return atomic_.fetch_add(value, relacy_order(o), at(w));
@@ -85,9 +87,24 @@ class RelacyAtomic {
   }
 
   // The last value in the modification order; no step, and no order.
-  T latest() const { return atomic_.debug_value(); }
+  T latest() const { return cooked(atomic_.debug_value()); }
 
  private:
+  static Raw raw(T value) {
+    if constexpr (std::is_pointer_v<T>) {
+      return reinterpret_cast<Raw>(value);
+    } else {
+      return value;
+    }
+  }
+  static T cooked(Raw value) {
+    if constexpr (std::is_pointer_v<T>) {
+      return reinterpret_cast<T>(value);
+    } else {
+      return value;
+    }
+  }
+
   template <bool kSpurious>
   bool exchange_if(T& expected, T desired, Order o, Order fail, const Where& w) {
     // A mutant's success order may be weaker than the failure order that stands beside it.
@@ -95,11 +112,14 @@ class RelacyAtomic {
     const rl::memory_order failure = success == rl::mo_relaxed || success == rl::mo_release
                                          ? rl::mo_relaxed
                                          : relacy_order(fail);
-    return atomic_.compare_exchange(rl::bool_t<kSpurious>(), expected, desired, success, failure,
-                                    at(w));
+    Raw seen = raw(expected);
+    const bool done = atomic_.compare_exchange(rl::bool_t<kSpurious>(), seen, raw(desired), success,
+                                               failure, at(w));
+    expected = cooked(seen);
+    return done;
   }
 
-  rl::atomic<T> atomic_;
+  rl::atomic<Raw> atomic_;
 };
 
 // A plain field: two accesses without an order between them, one a write, are reported. (rl::var
@@ -211,6 +231,9 @@ class RelacySleeper {
 // Polls as often as the scenario says; each poll lets others run.
 inline unsigned g_polls = 0;
 
+// A power of two.
+inline uint32_t g_cpu_slots = 2;
+
 class RelacySpinner {
  public:
   explicit RelacySpinner(SpinBudget) {}
@@ -285,6 +308,24 @@ struct RelacyPlatform {
   static void synchronize_rcu(const Where& w = Where::current()) noexcept {
     Model::current().synchronize(at(w));
   }
+  using RcuHead = Model::Head;
+  static void call_rcu(RcuHead* head, void (*callback)(RcuHead* head)) noexcept {
+    Model::current().call_after_grace_period(head, callback);
+  }
+  static void rcu_callback_begins(const RcuHead*) noexcept {}
+  static void rcu_callback_ends() noexcept {}
+
+  static void* allocate(size_t bytes, size_t alignment) noexcept {
+    return Model::current().allocate(bytes, alignment);
+  }
+  static void deallocate(void*) noexcept {}
+
+  // One CPU for each thread; and everything happens at once.
+  static uint32_t current_cpu() noexcept { return rl::thread_index(); }
+  static uint32_t cpu_slots() noexcept { return g_cpu_slots; }
+  static constexpr uint32_t kFailuresToPromote = 1;
+  static constexpr uint32_t kUsesToStay = 1;
+
   static void yield(const Where& w = Where::current()) noexcept { rl::ctx().yield(1, at(w)); }
   static uint64_t now_ns() noexcept { return 0; }
   static void hook(Hook) noexcept {}

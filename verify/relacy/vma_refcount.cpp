@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       .add<ReuseInOneSpace<L>>("reuse_in_one_space", {bounded(4), kRandom})
       .add<ReadLockedUnderMmapLock<L>>("read_locked_under_mmap_lock", {bounded(3), kRandom})
       .add<KillableAbort<L>>("killable_abort", {bounded(2), kRandom})
+      .add<SequenceWraps<L>>("sequence_wraps", {random_schedules(5'000)})
       .add<TwoReadersAgainstWriter<L>>("two_readers_against_writer", {bounded(2), kRandom})
       .add<ReaderAgainstTwoHolds<L>>("reader_against_two_holds", {bounded(1), kRandom})
       .add<ReaderAgainstTwoWriters<L>>("reader_against_two_writers", {bounded(1), kRandom})

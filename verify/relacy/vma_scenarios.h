@@ -80,6 +80,12 @@ struct VmaScenario : Scenario<Self, kThreads> {
     attach_new<L>(mm, vma, 10);
     mm.unlock_write();
   }
+  // What a design has made for the VMA goes with its detach.
+  void after() {
+    mm.lock_write();
+    if (!L::is_detached(vma.far)) detach_and_free<L>(mm, vma);
+    mm.unlock_write();
+  }
 };
 
 // Rule 1, and R6: whoever reads finds a whole change, and nobody changes what is read.
@@ -131,7 +137,10 @@ struct ReaderAgainstTwoWriters : VmaScenario<L, ReaderAgainstTwoWriters<L>, 3> {
       write_hold<L>(this->mm, this->vma, 10 + i);
     }
   }
-  void after() { RL_ASSERT(try_read<L>(this->mm, this->vma) >= 11); }
+  void after() {
+    RL_ASSERT(try_read<L>(this->mm, this->vma) >= 11);
+    VmaScenario<L, ReaderAgainstTwoWriters<L>, 3>::after();
+  }
 };
 
 // Downgrade ends the VMA write locks; what the holder reads afterwards is shared with readers.
@@ -168,6 +177,26 @@ struct ReadLockedUnderMmapLock : VmaScenario<L, ReadLockedUnderMmapLock<L>, 2> {
   }
 };
 
+// R30: the VMA was last marked 128 write holds ago. With 8 bits the next hold has the sequence of
+// that mark, and its writer would take the VMA for its own without waiting for the reader.
+template <class L>
+struct SequenceWraps : VmaScenario<L, SequenceWraps<L>, 2> {
+  void before() {
+    VmaScenario<L, SequenceWraps<L>, 2>::before();
+    for (int hold = 0; hold < 127; ++hold) {
+      this->mm.lock_write();
+      this->mm.unlock_write();
+    }
+  }
+  void thread(unsigned i) {
+    if (i == 0) {
+      (void)try_read<L>(this->mm, this->vma);
+    } else {
+      write_hold<L>(this->mm, this->vma, 11);
+    }
+  }
+};
+
 // R18: a writer that was stopped leaves nothing behind: readers and the next writer get in.
 template <class L>
 struct KillableAbort : VmaScenario<L, KillableAbort<L>, 3> {
@@ -188,6 +217,7 @@ struct KillableAbort : VmaScenario<L, KillableAbort<L>, 3> {
     RL_ASSERT(try_read<L>(this->mm, this->vma) != 0);
     write_hold<L>(this->mm, this->vma, 12);
     RL_ASSERT(try_read<L>(this->mm, this->vma) == 12);
+    VmaScenario<L, KillableAbort<L>, 3>::after();
   }
 };
 

@@ -1,0 +1,26 @@
+// The designs of the 2023 series: `rwsem`, whose scenarios begin with rwsem_, and `count`.
+#include "sync/vma_lock_word.h"
+#include "vma_scenarios.h"
+
+int main(int argc, char** argv) {
+  using namespace pervma::verify;
+  using R = pervma::BasicRwsemLock<P>;
+  using N = pervma::BasicCountLock<P>;
+  constexpr Search kRandom = random_schedules(100'000);
+  return Harness("vma_words")
+      .add<ReaderAgainstWriter<R>>("rwsem_reader_against_writer", {bounded(4), kRandom})
+      .add<TwoReadersAgainstWriter<R>>("rwsem_two_readers_against_writer", {bounded(1), kRandom})
+      .add<ReaderAgainstTwoWriters<R>>("rwsem_reader_against_two_writers", {kRandom})
+      .add<KillableAbort<R>>("rwsem_killable_abort", {bounded(1), kRandom})
+      .add<DetachAndFree<R>>("rwsem_detach_and_free", {bounded(4), kRandom})
+      .add<ReuseByAnotherSpace<R>>("rwsem_reuse_by_another_space", {bounded(2), kRandom})
+      .add<Downgrade<R>>("rwsem_downgrade", {bounded(4), kRandom})
+      .add<ReaderAgainstWriter<N>>("count_reader_against_writer", {bounded(4), kRandom})
+      .add<TwoReadersAgainstWriter<N>>("count_two_readers_against_writer", {bounded(1), kRandom})
+      .add<ReaderAgainstTwoWriters<N>>("count_reader_against_two_writers", {kRandom})
+      .add<KillableAbort<N>>("count_killable_abort", {bounded(1), kRandom})
+      .add<DetachAndFree<N>>("count_detach_and_free", {bounded(4), kRandom})
+      .add<ReuseByAnotherSpace<N>>("count_reuse_by_another_space", {bounded(2), kRandom})
+      .add<Downgrade<N>>("count_downgrade", {bounded(4), kRandom})
+      .run(argc, argv);
+}
