@@ -136,7 +136,8 @@ TraceResult<OracleRecording> Parser::parse() {
       return error(fmt::format("{}: {}", wrong, excerpt(text)));
     }
   }
-  if (line_ == 0) return error("empty: not a recording of the format pervma-oracle 1");
+  if (line_ == 0) line_ = 1;
+  if (r_.text.empty()) return error("empty: not a recording of the format pervma-oracle 1");
   if (!ended_) return error("truncated: there is no E line");
   return std::move(r_);
 }
@@ -375,9 +376,12 @@ auto Parser::dump(Words words) -> Done {
 TraceResult<std::string> read_all(const std::string& path) {
   auto bytes = open_bytes(path);
   if (!bytes) return std::unexpected(TraceError{path, 0, std::move(bytes.error())});
-  std::string text(size_t{1} << 16, '\0');
+  std::string text;
+  text.resize_and_overwrite(size_t{1} << 16, [](char*, size_t n) { return n; });
   for (size_t used = 0;;) {
-    if (used == text.size()) text.resize(2 * used);
+    if (used == text.size()) {
+      text.resize_and_overwrite(2 * used, [](char*, size_t n) { return n; });
+    }
     const auto n = (*bytes)->read(std::span(text).subspan(used));
     if (!n) {
       const auto lines =

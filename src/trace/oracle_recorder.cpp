@@ -168,9 +168,23 @@ OracleScope scope_here(const LiveOptions& options, const Made& made) noexcept {
   _exit(0);
 }
 
+// A sanitizer keeps its own memory where the recorded world is, and has no part in the child.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // Runs `child(fd)` in a process of its own and reads what it writes.
 template <class Child>
 Result<LiveRecording> record(Child child) {
+  if (kSanitized) return std::unexpected(Error::perm);
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) return std::unexpected(Error::io);
   std::fflush(nullptr);  // Or the child would have a copy of what is buffered.

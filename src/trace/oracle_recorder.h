@@ -26,12 +26,12 @@ struct LiveRecording {
 };
 
 // A random sequence. Deterministic in its operations but for what the kernel answers. Error::perm
-// when the kernel does not let a process arrange its address space so; Error::io when the child
-// ended early. Linux only.
+// when the kernel does not let a process arrange its address space so, or a sanitizer is built in;
+// Error::io when the child ended early. Linux only.
 [[nodiscard]] Result<LiveRecording> record_live(const LiveOptions&);
 
-// The given operations, in a process set up so. Error::opnotsupp when the kernel does not let it be
-// set up so, or an operation could reach outside of the window.
+// The given operations, in a process set up so. Errors as above, and Error::opnotsupp when the
+// kernel does not let it be set up so, or an operation could reach outside of the window.
 [[nodiscard]] Result<LiveRecording> record_operations(const OracleSetup&,
                                                       std::span<const OracleOperation>);
 

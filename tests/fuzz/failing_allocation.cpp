@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "vm/designs.h"
+
 namespace {
 
 struct Countdown {
@@ -64,8 +66,11 @@ namespace {
 
 void set_hooks(SoftEngine& engine, AllocationHook with) noexcept {
   engine.vm().nodes.set_allocation_hook(with);
-  engine.vm().vmas<MmapLockDesign>().set_allocation_hook(with);
-  engine.vm().vmas<RefcountLock>().set_allocation_hook(with);
+  for (const Design d : kDesigns) {
+    with_design(d, [&](auto type) {
+      engine.vm().vmas<typename decltype(type)::Lock>().set_allocation_hook(with);
+    });
+  }
 }
 
 }  // namespace
