@@ -15,7 +15,6 @@
 #include <new>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace pervma::trace {
 namespace {
@@ -32,7 +31,8 @@ std::string errno_text(std::string_view what, int number) {
 // A file descriptor read in blocks. take() hands out what is buffered, refilling when empty.
 class FileInput {
  public:
-  explicit FileInput(int fd) : fd_(fd), buffer_(kInputBytes) {}
+  explicit FileInput(int fd)
+      : fd_(fd), buffer_(std::make_unique_for_overwrite<char[]>(kInputBytes)) {}
   FileInput(FileInput&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)),
         buffer_(std::move(other.buffer_)),
@@ -47,9 +47,9 @@ class FileInput {
   // What is buffered; reads a block when nothing is. Empty only at the end of the file.
   std::expected<std::span<const char>, std::string> fill() {
     if (data_.empty()) {
-      ReadResult n = read_some(buffer_);
+      ReadResult n = read_some(buffer());
       if (!n) return std::unexpected(std::move(n.error()));
-      data_ = {buffer_.data(), *n};
+      data_ = {buffer_.get(), *n};
     }
     return data_;
   }
@@ -59,18 +59,19 @@ class FileInput {
     constexpr size_t kMagicBytes = 6;
     size_t have = 0;
     while (have < kMagicBytes) {
-      ReadResult n = read_some(std::span(buffer_).subspan(have));
+      ReadResult n = read_some(buffer().subspan(have));
       if (!n) return std::unexpected(std::move(n.error()));
       if (*n == 0) break;
       have += *n;
     }
-    data_ = {buffer_.data(), have};
-    return std::string_view(buffer_.data(), have);
+    data_ = {buffer_.get(), have};
+    return std::string_view(buffer_.get(), have);
   }
 
   void consume(size_t n) noexcept { data_ = data_.subspan(n); }
 
  private:
+  std::span<char> buffer() noexcept { return {buffer_.get(), kInputBytes}; }
   ReadResult read_some(std::span<char> out) {
     for (;;) {
       const ssize_t n = ::read(fd_, out.data(), out.size());
@@ -80,7 +81,8 @@ class FileInput {
   }
 
   int fd_;
-  std::vector<char> buffer_;
+  // Not zeroed: of a short file most is never touched.
+  std::unique_ptr<char[]> buffer_;
   std::span<const char> data_;
 };
 

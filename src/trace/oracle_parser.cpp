@@ -115,9 +115,9 @@ class Parser {
 
 TraceResult<OracleRecording> Parser::parse() {
   if (r_.text.size() > std::numeric_limits<uint32_t>::max()) return error("larger than 4 GiB");
-  // Most lines are operations or VMAs of this length at least.
-  r_.ops.reserve(r_.text.size() / 96);
-  r_.vmas.reserve(r_.text.size() / 64);
+  // Enough for most; what is not used is never touched.
+  r_.ops.reserve(r_.text.size() / 64);
+  r_.vmas.reserve(r_.text.size() / 40);
   const char* const end = r_.text.data() + r_.text.size();
   for (const char* at = r_.text.data(); at != end;) {
     ++line_;

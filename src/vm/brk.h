@@ -50,7 +50,7 @@ Address BasicAddressSpace<L>::shrink_heap(Range gone, Address wanted, MmapWrite 
   if (last == nullptr || last->start() >= gone.end) return brk_.get();
   if (!reserve({2, 3})) return brk_.get();
   const Result<Removed> removed = gather(gone);
-  if (!removed || removed->first == nullptr) return brk_.get();
+  if (!removed) return brk_.get();
   unlink(*removed);
   brk_ = wanted;
   const MmapRead read = downgrade(std::move(write));
