@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "sync/annotations.h"
+#include "sync/lock_tracker.h"
 #include "sync/spin.h"
 
 namespace pervma {
@@ -21,8 +22,10 @@ class PERVMA_CAPABILITY("spin_lock") SpinLock {
 
   void lock() noexcept PERVMA_ACQUIRE() {
     if (word_.exchange(1, std::memory_order_acquire) != 0) lock_slowly();  // [P1] pairs with [P3]
+    LockTracker::acquired(LockTracker::Kind::page_table, this);
   }
   void unlock() noexcept PERVMA_RELEASE() {
+    LockTracker::released(LockTracker::Kind::page_table, this);
     word_.store(0, std::memory_order_release);  // [P3] pairs with [P1] and [P2]
   }
 

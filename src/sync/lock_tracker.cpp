@@ -4,16 +4,19 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "sync/call_stack.h"
+
 namespace pervma {
 namespace {
+
+// More than this many at once are counted but not named; a question is then answered "may hold".
+constexpr uint32_t kTracked = kDebugChecks ? 64 : 1;
 
 struct Held {
   LockTracker::Kind kind;
   const void* lock;
+  CallStack taken_at;
 };
-
-// More than this many at once are counted but not named; a question is then answered "may hold".
-constexpr uint32_t kTracked = 64;
 
 struct ThreadLocks {
   std::array<Held, kTracked> held;
@@ -28,14 +31,21 @@ const char* name(LockTracker::Kind kind) noexcept {
     case LockTracker::Kind::mmap_read: return "mmap lock, read";
     case LockTracker::Kind::mmap_write: return "mmap lock, write";
     case LockTracker::Kind::vma_read: return "VMA, read";
+    case LockTracker::Kind::file: return "file lock";
+    case LockTracker::Kind::anon: return "anon lock";
+    case LockTracker::Kind::page_table: return "page-table lock";
   }
   return "?";
 }
 
 [[noreturn]] void fail(const char* what, const void* lock) noexcept {
-  std::fprintf(stderr, "pervma: lock check failed: %s (%p); this thread holds:\n", what, lock);
+  std::fprintf(stderr, "pervma: lock check failed: %s (%p), at:\n", what, lock);
+  CallStack::here().print();
+  std::fprintf(stderr, "this thread holds:\n");
   for (uint32_t i = 0; i < t_locks.size; ++i) {
-    std::fprintf(stderr, "  %s (%p)\n", name(t_locks.held[i].kind), t_locks.held[i].lock);
+    const Held& h = t_locks.held[i];
+    std::fprintf(stderr, "  %s (%p), taken at:\n", name(h.kind), h.lock);
+    h.taken_at.print();
   }
   if (t_locks.unnamed != 0) std::fprintf(stderr, "  and %u more\n", t_locks.unnamed);
   std::abort();
@@ -61,7 +71,7 @@ void LockTracker::push(Kind kind, const void* lock) noexcept {
   if (t_locks.size == kTracked) {
     ++t_locks.unnamed;
   } else {
-    t_locks.held[t_locks.size++] = {kind, lock};
+    t_locks.held[t_locks.size++] = {kind, lock, CallStack::here()};
   }
 }
 
@@ -91,6 +101,9 @@ void LockTracker::check_held(Kind kind, const void* lock) noexcept {
 
 void LockTracker::check_mmap_wait(const void* lock) noexcept {
   if (count(Kind::vma_read) != 0) fail("wait for an mmap lock under a VMA read lock", lock);
+  if (count(Kind::file) != 0) fail("wait for an mmap lock under a file lock", lock);
+  if (count(Kind::anon) != 0) fail("wait for an mmap lock under an anon lock", lock);
+  if (count(Kind::page_table) != 0) fail("wait for an mmap lock under a page-table lock", lock);
   if (find(Kind::mmap_read, lock) != kTracked || find(Kind::mmap_write, lock) != kTracked) {
     fail("wait for an mmap lock that this thread holds", lock);
   }
@@ -98,6 +111,17 @@ void LockTracker::check_mmap_wait(const void* lock) noexcept {
 
 void LockTracker::check_drain(const void* lock) noexcept {
   if (count(Kind::vma_read) != 0) fail("write-lock of a VMA under a VMA read lock", lock);
+  if (count(Kind::file) != 0) fail("write-lock of a VMA under a file lock", lock);
+  if (count(Kind::anon) != 0) fail("write-lock of a VMA under an anon lock", lock);
+  if (count(Kind::page_table) != 0) fail("write-lock of a VMA under a page-table lock", lock);
+}
+
+void LockTracker::check_inner(Kind kind, const void* lock) noexcept {
+  if (kind <= Kind::anon && count(Kind::page_table) != 0) {
+    fail("wait for a lock under a page-table lock", lock);
+  }
+  if (kind <= Kind::file && count(Kind::anon) != 0)
+    fail("wait for a lock under an anon lock", lock);
 }
 
 }  // namespace pervma

@@ -5,8 +5,11 @@
 // can. VMA write locks need no entry: a mark equal to the sequence of an mmap lock that this thread
 // holds for write is exact. Locks are released by the thread that took them.
 //
-// Forbidden, because the wait can close a circle: waiting for an mmap lock, or draining the readers
-// of a VMA, while holding any VMA's read lock; taking an mmap lock that this thread already holds.
+// The order is mmap lock > VMA > file > anon lock > page-table lock. Forbidden, because the wait
+// can close a circle: waiting for an mmap lock, or draining the readers of a VMA, while holding any
+// VMA's read lock (a second VMA is taken by trying only) or a lock further down; waiting for one of
+// those while holding one below it; taking an mmap lock that this thread already holds. A violation
+// prints the stack where it happens and the stacks where the held locks were taken.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +20,14 @@ namespace pervma {
 
 class LockTracker {
  public:
-  enum class Kind : uint8_t { mmap_read, mmap_write, vma_read };
+  enum class Kind : uint8_t {
+    mmap_read,
+    mmap_write,
+    vma_read,
+    file,        // of an object's pages
+    anon,        // of a space's identities
+    page_table,  // of a table's entries, and of the frames behind them: innermost
+  };
 
   static void acquired(Kind kind, const void* lock) noexcept {
     if constexpr (kDebugChecks) push(kind, lock);
@@ -36,6 +46,10 @@ class LockTracker {
   // Before a VMA's readers are drained.
   static void about_to_drain_vma(const void* lock) noexcept {
     if constexpr (kDebugChecks) check_drain(lock);
+  }
+  // Before a wait for a lock of a kind below the VMAs'.
+  static void about_to_wait_for(Kind kind, const void* lock) noexcept {
+    if constexpr (kDebugChecks) check_inner(kind, lock);
   }
   static void assert_held(Kind kind, const void* lock) noexcept {
     if constexpr (kDebugChecks) check_held(kind, lock);
@@ -60,6 +74,7 @@ class LockTracker {
   static void check_held(Kind kind, const void* lock) noexcept;
   static void check_mmap_wait(const void* lock) noexcept;
   static void check_drain(const void* lock) noexcept;
+  static void check_inner(Kind kind, const void* lock) noexcept;
 };
 
 }  // namespace pervma

@@ -16,6 +16,7 @@
 #include "sync/mmap_lock.h"
 #include "sync/native_platform.h"
 #include "sync/rcu.h"
+#include "sync/tracked_mutex.h"
 #include "tree/maple_tree.h"
 #include "vm/mmu.h"
 #include "vm/vm_context.h"
@@ -280,7 +281,7 @@ class BasicAddressSpace : public AddressSpace {
   ShownAddress stack_;
   bool exited_ = false;
   // Serialises the making of identities among faults that hold the mmap lock for read.
-  std::mutex anon_mutex_;
+  TrackedMutex<LockTracker::Kind::anon> anon_mutex_;
 };
 
 }  // namespace pervma
