@@ -4,6 +4,7 @@
 #include "fault/awaited_page.h"
 #include "fault/paged_address_space.h"
 #include "sync/assert.h"
+#include "sync/probes.h"
 #include "vm/lookup.h"
 
 namespace pervma {
@@ -65,6 +66,7 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexce
     counts_.add(Event::success);
     return {outcome_of(step)};
   }
+  PERVMA_PROBE(vma_retry, this, a.value);
   counts_.add(Event::retry);
   if (!page) return {};
   page->bring_in();

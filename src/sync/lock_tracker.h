@@ -1,5 +1,6 @@
 // lock_tracker.h: which locks this thread holds, so that debug builds can assert exactly and abort
-// on a forbidden order. Empty in release.
+// on a forbidden order. In release all that is left is the static probes (probes.h): the tracker is
+// told of every lock that is taken and given back.
 //
 // A count cannot prove that this thread holds a VMA's read lock (others raise it too); the tracker
 // can. VMA write locks need no entry: a mark equal to the sequence of an mmap lock that this thread
@@ -15,6 +16,7 @@
 #include <cstdint>
 
 #include "sync/assert.h"
+#include "sync/probes.h"
 
 namespace pervma {
 
@@ -30,13 +32,19 @@ class LockTracker {
   };
 
   static void acquired(Kind kind, const void* lock) noexcept {
+    if (kind == Kind::mmap_read) PERVMA_PROBE(mmap_acquire, lock, 0);
+    if (kind == Kind::mmap_write) PERVMA_PROBE(mmap_acquire, lock, 1);
+    if (kind == Kind::vma_read) PERVMA_PROBE(vma_read, lock, 0);
     if constexpr (kDebugChecks) push(kind, lock);
   }
   // Aborts when this thread does not hold it.
   static void released(Kind kind, const void* lock) noexcept {
+    if (kind == Kind::mmap_read) PERVMA_PROBE(mmap_release, lock, 0);
+    if (kind == Kind::mmap_write) PERVMA_PROBE(mmap_release, lock, 1);
     if constexpr (kDebugChecks) pop(kind, lock);
   }
   static void downgraded(const void* lock) noexcept {
+    PERVMA_PROBE(mmap_release, lock, 2);
     if constexpr (kDebugChecks) replace(lock);
   }
   // Before a wait for an mmap lock: aborts when the order is forbidden.

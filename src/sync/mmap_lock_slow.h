@@ -136,6 +136,7 @@ bool BasicMmapLock<P>::try_take_write() noexcept {
 template <class P>
 typename BasicMmapLock<P>::Wait BasicMmapLock<P>::wait_for(Want want,
                                                            const StopToken& stop) noexcept {
+  tell<P>(Probe::mmap_wait, this);
   const uint64_t since = P::now_ns();
   Wait result = Wait::granted;
   if (!compete(want, stop)) {

@@ -12,6 +12,7 @@
 #include "sync/futex.h"
 #include "sync/lock_tracker.h"
 #include "sync/platform.h"
+#include "sync/probes.h"
 #include "sync/rcu.h"
 #include "sync/spin.h"
 
@@ -74,6 +75,14 @@ struct NativePlatform {
   static uint64_t now_ns() noexcept { return monotonic_ns(); }
 
   static void hook(Hook) noexcept {}
+
+  static void probe(Probe probe, const void* lock) noexcept {
+    switch (probe) {
+      case Probe::mmap_wait: PERVMA_PROBE(mmap_wait, lock, 0); break;
+      case Probe::writer_wait_begin: PERVMA_PROBE(writer_wait_begin, lock, 0); break;
+      case Probe::writer_wait_end: PERVMA_PROBE(writer_wait_end, lock, 0); break;
+    }
+  }
 
   // A count reached its limit: the object is leaked from now on. One line on stderr.
   static void report_saturated(const void* object) noexcept;

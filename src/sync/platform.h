@@ -32,6 +32,17 @@ enum class Hook : uint8_t {
   queue_before_cancel,      // a waiter saw its stop, and has not yet left the queue
 };
 
+// Moments that a platform may tell an observer (probes.h).
+enum class Probe : uint8_t {
+  mmap_wait,          // an mmap lock was not to be had at once
+  writer_wait_begin,  // a writer found readers in a VMA
+  writer_wait_end,    // and goes on: they have left, or it was stopped
+};
+template <class P>
+void tell(Probe probe, const void* lock) noexcept {
+  if constexpr (requires { P::probe(probe, lock); }) P::probe(probe, lock);
+}
+
 // How long a waiter polls before it sleeps.
 enum class SpinBudget : uint8_t {
   pause,  // a few pauses

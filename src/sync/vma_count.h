@@ -62,22 +62,17 @@ class BasicVmaCount {
   // Takes it for write once no reader is inside, which may be never. False: stopped first, and all
   // is as before.
   [[nodiscard]] bool exclude(const StopToken& stop) noexcept {
-    typename P::Spinner spinner(SpinBudget::full);
-    typename P::Sleeper sleeper(word_, stop);
-    uint32_t n = 0;
-    while (!word_.compare_exchange_weak(
-        n, kWriter, P::order(Site::count_take, std::memory_order_acquire),  // [N3] pairs with [N2]
-        std::memory_order_relaxed)) {
-      PERVMA_ASSERT_OP(n, <, kNegative);  // Detached, or taken twice.
-      if ((n & kLimit) == 0) continue;
-      if (!wait(n, spinner, sleeper, stop)) {
-        P::hook(Hook::write_before_abort);
-        word_.fetch_and(~kSleeps, std::memory_order_relaxed);
-        return false;
-      }
-      n = word_.load(std::memory_order_relaxed) & kSleeps;  // Hopes for nobody inside.
+    uint32_t nobody = 0;
+    if (word_.compare_exchange_strong(
+            nobody, kWriter,
+            P::order(Site::count_take, std::memory_order_acquire),  // [N3] pairs with [N2]
+            std::memory_order_relaxed)) {
+      return true;
     }
-    return true;
+    tell<P>(Probe::writer_wait_begin, &word_);
+    const bool taken = take_when_empty(stop);
+    tell<P>(Probe::writer_wait_end, &word_);
+    return taken;
   }
   void admit() noexcept {
     word_.store(0, P::order(Site::count_admit, std::memory_order_release));  // [N4] with [N1]
@@ -97,6 +92,25 @@ class BasicVmaCount {
   }
 
  private:
+  bool take_when_empty(const StopToken& stop) noexcept {
+    typename P::Spinner spinner(SpinBudget::full);
+    typename P::Sleeper sleeper(word_, stop);
+    uint32_t n = 0;
+    while (!word_.compare_exchange_weak(
+        n, kWriter, P::order(Site::count_take, std::memory_order_acquire),  // [N3] pairs with [N2]
+        std::memory_order_relaxed)) {
+      PERVMA_ASSERT_OP(n, <, kNegative);  // Detached, or taken twice.
+      if ((n & kLimit) == 0) continue;
+      if (!wait(n, spinner, sleeper, stop)) {
+        P::hook(Hook::write_before_abort);
+        word_.fetch_and(~kSleeps, std::memory_order_relaxed);
+        return false;
+      }
+      n = word_.load(std::memory_order_relaxed) & kSleeps;  // Hopes for nobody inside.
+    }
+    return true;
+  }
+
   // Passes the time while the word is `n`, with readers inside. False: stopped.
   template <class Spinner, class Sleeper>
   bool wait(uint32_t n, Spinner& spinner, Sleeper& sleeper, const StopToken& stop) noexcept {

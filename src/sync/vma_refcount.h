@@ -166,6 +166,12 @@ class BasicVmaRefcount {
   // Waits until the count has fallen to `target`. False: stopped first.
   static bool drain(Word& word, uint32_t target, const StopToken& stop) noexcept {
     P::hook(Hook::write_after_exclude);
+    tell<P>(Probe::writer_wait_begin, &word);
+    const bool drained = wait_until(word, target, stop);
+    tell<P>(Probe::writer_wait_end, &word);
+    return drained;
+  }
+  static bool wait_until(Word& word, uint32_t target, const StopToken& stop) noexcept {
     typename P::Spinner spinner(SpinBudget::full);
     typename P::Sleeper sleeper(word, stop);
     for (;;) {

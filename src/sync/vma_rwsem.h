@@ -64,7 +64,10 @@ class BasicVmaRwsem {
       return true;
     }
     PERVMA_ASSERT_OP(n, <, kWaits);  // Detached, or taken twice.
-    if (!drain(stop)) {
+    tell<P>(Probe::writer_wait_begin, &word_);
+    const bool drained = drain(stop);
+    tell<P>(Probe::writer_wait_end, &word_);
+    if (!drained) {
       P::hook(Hook::write_before_abort);
       word_.fetch_and(~kWaits, std::memory_order_relaxed);
       return false;

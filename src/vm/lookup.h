@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "sync/probes.h"
 #include "vm/address_space.h"
 
 namespace pervma {
@@ -27,18 +28,23 @@ inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -
   const RcuReader rcu;
   for (;;) {
     VmaT* const v = vma_at(a);  // A fresh walk each time (rule R17).
-    if (v == nullptr) return result;
+    const auto aborted = [&] {
+      PERVMA_PROBE(vma_abort, this, a.value);
+      return result;
+    };
+    if (v == nullptr) return aborted();
     const auto attempt = L::begin_read(v->near, v->far, mm_);
-    if (attempt.outcome == ReadTry::contended) return result;
+    if (attempt.outcome == ReadTry::contended) return aborted();
     if (attempt.outcome == ReadTry::detached) {
       // It stays in the tree for a moment after its detach: twice, then the mmap lock decides.
-      if (result.misses == kMaxMisses) return result;
+      PERVMA_PROBE(vma_miss, this, a.value);
+      if (result.misses == kMaxMisses) return aborted();
       ++result.misses;
       continue;
     }
     if (!v->range.contains(a)) {
       L::end_read(v->far, attempt.token);
-      return result;
+      return aborted();
     }
     result.end = LookupEnd::locked;
     result.vma = v;

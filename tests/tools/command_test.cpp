@@ -78,6 +78,26 @@ TEST(Command, designs_tells_what_each_costs) {
   }
 }
 
+// What docs/probes.md names is in the binary.
+TEST(Command, has_the_static_probes) {
+#if __has_include(<sys/sdt.h>)
+  std::FILE* pipe = ::popen("readelf -n " PERVMA_TEST_TOOL, "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string notes;
+  std::array<char, 4096> buffer{};
+  for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    notes.append(buffer.data(), n);
+  }
+  ASSERT_EQ(::pclose(pipe), 0);
+  for (const char* name : {"mmap_wait", "mmap_acquire", "mmap_release", "vma_read", "vma_abort",
+                           "vma_miss", "vma_retry", "writer_wait_begin", "writer_wait_end"}) {
+    EXPECT_NE(notes.find(std::string("Name: ") + name + "\n"), std::string::npos) << name;
+  }
+#else
+  GTEST_SKIP() << "built without <sys/sdt.h>";
+#endif
+}
+
 TEST(Command, says_its_version_and_shows_examples) {
   EXPECT_EQ(pervma("--version").status, 0);
   EXPECT_TRUE(pervma("--version").out.starts_with("pervma "));
