@@ -133,7 +133,8 @@ class AddressSpace {
   // --- Looking ----------------------------------------------------------------------------------
 
   // Pins the VMA at the address without the mmap lock; nothing when there is none, or when a writer
-  // is in the way (contended VMAs are not waited for). Wait-free but for the tree walk.
+  // is in the way (contended VMAs are not waited for), and always nothing under the designs that
+  // lock no VMAs for read (mmap_lock, speculative). Wait-free but for the tree walk.
   std::optional<VmaRead> try_read_vma(Address) const;
   // All VMAs in order, under the mmap lock for read.
   virtual std::vector<VmaInfo> vmas() const = 0;
