@@ -42,9 +42,9 @@ class BasicScalableLock {
   using Slot = typename Slots::Slot;
   using Space = BasicMmapLock<P>;
   using StopToken = typename P::StopToken;
-  // The slot that the read came in by; null: the count word.
+  // The word that the read came in by: the count word, or a slot's.
   struct Token {
-    Slot* slot;
+    typename Count::Word* word;
   };
   using Attempt = ReadAttempt<Token>;
   using Near = BasicVmaMark<P>;
@@ -80,7 +80,7 @@ class BasicScalableLock {
             std::memory_order_relaxed)) [[unlikely]] {
       return begin_read_contended(near, far, space, n);
     }
-    return validate(near, far, space, {nullptr});
+    return validate(near, far, space, {&far.vm_refcnt});
   }
   static Attempt start_read_locked(Near& near, Far& far, const Space& space) noexcept {
     space.assert_held();
@@ -88,12 +88,12 @@ class BasicScalableLock {
     const Entry entry = Count::try_enter_kept(far.vm_refcnt);
     if (entry != Entry::entered) return {refusal(entry), {}};
     P::Tracker::acquired(P::Tracker::Kind::vma_read, &far);
-    return {ReadTry::locked, {nullptr}};
+    return {ReadTry::locked, {&far.vm_refcnt}};
   }
   static bool still_valid(const Near&, const Space&, const Token&) noexcept { return true; }
   static void end_read(Far& far, const Token& token) noexcept {
     P::Tracker::released(P::Tracker::Kind::vma_read, &far);
-    leave(far, token);
+    Count::leave(*token.word);
   }
 
   [[nodiscard]] static bool lock_write(Near& near, Far& far, Space& space,
@@ -139,18 +139,15 @@ class BasicScalableLock {
   static Attempt validate(Near& near, Far& far, const Space& space, Token token) noexcept {
     P::hook(Hook::read_after_increment);
     if (P::keep(Site::hot_reader_compares_owner) && near.owner != &space) {
-      leave(far, token);
+      Count::leave(*token.word);
       return {ReadTry::detached, {}};
     }
     if (P::keep(Site::hot_reader_compares_seq) && near.is_current_acquire(space)) {
-      leave(far, token);
+      Count::leave(*token.word);
       return {ReadTry::contended, {}};
     }
     P::Tracker::acquired(P::Tracker::Kind::vma_read, &far);
     return {ReadTry::locked, token};
-  }
-  static void leave(Far& far, const Token& token) noexcept {
-    Count::leave(token.slot != nullptr ? token.slot->count : far.vm_refcnt);
   }
 };
 
@@ -162,12 +159,12 @@ typename BasicScalableLock<P>::Attempt BasicScalableLock<P>::begin_read_hot(Near
   P::hook(Hook::hot_before_increment);
   if (Count::try_enter(slot.count) == Entry::entered) {
     slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return validate(near, far, space, {&slot});
+    return validate(near, far, space, {&slot.count});
   }
   // A writer is inside, or the VMA is not hot any more, or not there.
   const Entry entry = Count::try_enter(far.vm_refcnt);
   if (entry != Entry::entered) return {refusal(entry), {}};
-  return validate(near, far, space, {nullptr});
+  return validate(near, far, space, {&far.vm_refcnt});
 }
 
 template <class P>
@@ -177,7 +174,7 @@ typename BasicScalableLock<P>::Attempt BasicScalableLock<P>::begin_read_contende
   far.failures.store(failures, std::memory_order_relaxed);
   const Entry entry = Count::try_enter(far.vm_refcnt, seen);
   if (entry != Entry::entered) return {refusal(entry), {}};
-  const Attempt attempt = validate(near, far, space, {nullptr});
+  const Attempt attempt = validate(near, far, space, {&far.vm_refcnt});
   if (failures >= kFailuresToPromote && attempt.outcome == ReadTry::locked) promote(far);
   return attempt;
 }
