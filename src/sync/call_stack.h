@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "sync/assert.h"
+
 namespace pervma {
 
 class CallStack {
@@ -16,7 +18,7 @@ class CallStack {
   uint32_t depth() const noexcept { return depth_; }
 
  private:
-  static constexpr uint32_t kFrames = 12;
+  static constexpr uint32_t kFrames = kDebugChecks ? 12 : 1;
   std::array<void*, kFrames> frames_{};
   uint32_t depth_ = 0;
 };

@@ -10,7 +10,7 @@ namespace pervma {
 namespace {
 
 // More than this many at once are counted but not named; a question is then answered "may hold".
-constexpr uint32_t kTracked = kDebugChecks ? 64 : 1;
+constexpr uint32_t kTracked = 64;
 
 struct Held {
   LockTracker::Kind kind;
