@@ -34,3 +34,13 @@ endforeach()
 add_test(NAME verify.every_mutant_is_caught
          COMMAND ${PERVMA_VERIFY}/run_mutants ${PERVMA_VERIFY_DIR})
 set_tests_properties(verify.every_mutant_is_caught PROPERTIES LABELS verify TIMEOUT 600)
+
+# The plain harnesses must stay what a stateless model checker can compile: clang 16 where it is.
+find_program(PERVMA_LITMUS_COMPILER NAMES clang++-16 clang++-19)
+mark_as_advanced(PERVMA_LITMUS_COMPILER)
+if(PERVMA_LITMUS_COMPILER)
+  add_test(NAME verify.plain_harnesses_compile_alone_and_run
+           COMMAND ${PERVMA_VERIFY}/run_litmus ${PERVMA_LITMUS_COMPILER})
+  set_tests_properties(verify.plain_harnesses_compile_alone_and_run PROPERTIES LABELS verify
+                       TIMEOUT 600)
+endif()

@@ -1,0 +1,36 @@
+// A VMA is detached and its memory becomes a VMA of another space, beside a reader with a stale
+// pointer: R14, R16, R22, R23.
+//
+// mutants: vma_attach vma_detach vma_reader_refuses_detached vma_reader_compares_owner
+// mutants: vma_detach_drains vma_detach_in_one_step
+// They remove the release of attach; the acquire of a detach that found nobody inside; the reader's
+// tests for 0 and for the space; the detacher's wait; and the exchange that is one.
+#include "vma.h"
+
+using namespace pervma::litmus;
+
+static Space mm;
+static Space other;
+static Vma vma;
+
+int main() {
+  mm.lock_write();
+  vma.attach(mm, 10);
+  mm.unlock_write();
+  run(
+      [](void*) -> void* {
+        const uint64_t seen = vma.try_read(mm);
+        assert(seen == 0 || seen == 10);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        mm.lock_write();
+        vma.detach(mm);
+        mm.unlock_write();
+        other.lock_write();
+        vma.attach(other, 20);
+        other.unlock_write();
+        return nullptr;
+      });
+  return 0;
+}

@@ -1,0 +1,105 @@
+// platform.h: the platform of the plain harnesses: std::atomic and polling, for a stateless model
+// checker of C11 atomics that compiles them itself.
+//
+// Each harness is a main() with at most three threads and bounded work, on pthreads, and compiles
+// alone: clang++-16 -std=c++20 -I include -I src verify/litmus/x.cpp -lpthread. A waiter polls here
+// instead of sleeping (a checker cuts such loops), so a lost wake-up is not seen: that is Relacy's
+// part. There is no RCU either: nothing is freed. With -DPERVMA_MUTANT=SITE one site of
+// src/sync/site.h is broken; the comment on top of a harness names those that it can catch.
+#pragma once
+
+#include <assert.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "sync/platform.h"
+
+#ifndef PERVMA_MUTANT
+#define PERVMA_MUTANT none
+#endif
+
+namespace pervma {
+namespace detail {
+[[noreturn]] inline void assert_fail(const char*, int, const char*) noexcept {
+  assert(false);
+  __builtin_unreachable();
+}
+[[noreturn]] inline void assert_fail_values(const char*, int, const char*, uint64_t,
+                                            uint64_t) noexcept {
+  assert(false);
+  __builtin_unreachable();
+}
+}  // namespace detail
+
+struct LitmusStop {
+  bool stop_requested() const { return false; }
+  bool stop_possible() const { return false; }
+};
+
+struct LitmusSleeper {
+  LitmusSleeper(const std::atomic<uint32_t>&, const LitmusStop&) {}
+  bool sleep(uint32_t) { return true; }
+};
+
+struct LitmusSpinner {
+  explicit LitmusSpinner(SpinBudget) {}
+  bool spin() { return false; }
+  bool is_yielding() const { return true; }
+};
+
+struct LitmusTracker {
+  enum class Kind : uint8_t { mmap_read, mmap_write, vma_read };
+  static void acquired(Kind, const void*) {}
+  static void released(Kind, const void*) {}
+  static void downgraded(const void*) {}
+  static void about_to_wait_for_mmap_lock(const void*) {}
+  static void about_to_drain_vma(const void*) {}
+  static void assert_held(Kind, const void*) {}
+  static bool may_hold(Kind, const void*) { return true; }
+};
+
+struct LitmusPlatform {
+  template <class T>
+  using Atomic = std::atomic<T>;
+  template <class T>
+  using Plain = T;
+  template <class T>
+  using Counter = std::atomic<T>;
+  using StopToken = LitmusStop;
+  using Sleeper = LitmusSleeper;
+  using Spinner = LitmusSpinner;
+  using Tracker = LitmusTracker;
+
+  static constexpr std::memory_order order(Site site, std::memory_order order) noexcept {
+    return site == Site::PERVMA_MUTANT ? std::memory_order_relaxed : order;
+  }
+  static constexpr bool keep(Site site) noexcept {
+    return site == Site::none || site != Site::PERVMA_MUTANT;
+  }
+  static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
+  static void wait(const Atomic<uint32_t>&, uint32_t) noexcept {}
+  static void wake_one(const Atomic<uint32_t>*) noexcept {}
+  static void wake_all(const Atomic<uint32_t>*) noexcept {}
+  static void yield() noexcept {}
+  static uint64_t now_ns() noexcept { return 0; }
+  static void hook(Hook) noexcept {}
+  static void report_saturated(const void*) noexcept {}
+};
+
+namespace litmus {
+
+// Runs the two or three bodies at once, and waits for them.
+inline void run(void* (*a)(void*), void* (*b)(void*), void* (*c)(void*) = nullptr) {
+  pthread_t threads[3];
+  pthread_create(&threads[0], nullptr, a, nullptr);
+  pthread_create(&threads[1], nullptr, b, nullptr);
+  if (c != nullptr) pthread_create(&threads[2], nullptr, c, nullptr);
+  pthread_join(threads[0], nullptr);
+  pthread_join(threads[1], nullptr);
+  if (c != nullptr) pthread_join(threads[2], nullptr);
+}
+
+}  // namespace litmus
+}  // namespace pervma

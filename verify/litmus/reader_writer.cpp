@@ -1,0 +1,30 @@
+// One reader and one writer of a VMA: rule 1, and R6.
+//
+// mutants: vma_enter vma_leave vma_exclude vma_exclude_ends vma_drained
+// mutants: vma_reader_refuses_exclude vma_reader_compares_seq vma_writer_drains
+// mutants: vma_writer_marks_inside
+// They remove the acquire of a read lock; the release of a read unlock; the acquire of a writer who
+// found nobody inside; the release with which it lets readers in again; the acquire that ends its
+// wait; the reader's tests for kExclude and for the sequence; the wait; and the mark's place.
+#include "vma.h"
+
+using namespace pervma::litmus;
+
+static Space mm;
+static Vma vma;
+
+int main() {
+  mm.lock_write();
+  vma.attach(mm, 10);
+  mm.unlock_write();
+  run(
+      [](void*) -> void* {
+        (void)vma.try_read(mm);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        vma.write_hold(mm, 11);
+        return nullptr;
+      });
+  return 0;
+}

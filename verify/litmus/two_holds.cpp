@@ -1,0 +1,32 @@
+// A reader, a writer of the VMA, and a later hold that leaves it alone: the reader may find the
+// sequence of any of them.
+//
+// mutants: seq_begins seq_ends seq_compare
+// They remove the releases at a hold's begin and end, and the acquire of the reader's comparison.
+#include "vma.h"
+
+using namespace pervma::litmus;
+
+static Space mm;
+static Vma vma;
+
+int main() {
+  mm.lock_write();
+  vma.attach(mm, 10);
+  mm.unlock_write();
+  run(
+      [](void*) -> void* {
+        (void)vma.try_read(mm);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        vma.write_hold(mm, 11);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        mm.lock_write();
+        mm.unlock_write();
+        return nullptr;
+      });
+  return 0;
+}
