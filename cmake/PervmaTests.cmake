@@ -30,7 +30,7 @@ endfunction()
 pervma_add_tests(sync)
 pervma_add_tests(tree)
 pervma_add_tests(range)
-pervma_add_tests(vm)
+pervma_add_tests(vm fmt::fmt-header-only)
 pervma_add_tests(fault)
 
 # The C API, from programs in C11 that a C++ compiler never sees.
