@@ -29,6 +29,9 @@ using trace::OracleRunner;
 struct Options {
   std::vector<std::string> paths;
   std::string designs = "all";
+  std::string vma_free = "at_once";
+  bool bare = false;
+  bool stopped = false;
   std::string json;
   std::string record;
   std::string out;
@@ -255,11 +258,28 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
   return finish(options, totals);
 }
 
+// Those that are named; of all designs, those that can free VMAs in this way.
+std::vector<Design> designs_of(const Options& options, VmaFree vma_free) {
+  std::vector<Design> designs = parse_designs(options.designs);
+  const auto lacks_it = [&](Design d) {
+    return vma_free != VmaFree::at_once && !design_info(d).frees_by_rcu;
+  };
+  if (options.designs == "all") std::erase_if(designs, lacks_it);
+  for (const Design d : designs) {
+    if (!lacks_it(d)) continue;
+    throw CLI::ValidationError(
+        "--vma-free", fmt::format("the design {} frees VMAs at_once only", design_name(d)));
+  }
+  return designs;
+}
+
 int run(const Options& options) {
   if (!options.record.empty()) return run_record(options);
+  const VmaFree vma_free = *std::ranges::find(kVmaFrees, options.vma_free, vma_free_name);
   std::vector<std::pair<Design, OracleRunner>> runners;
-  for (const Design design : parse_designs(options.designs)) {
-    Result<OracleRunner> runner = OracleRunner::create(design);
+  for (const Design design : designs_of(options, vma_free)) {
+    Result<OracleRunner> runner =
+        OracleRunner::create(design, {vma_free, options.bare, options.stopped});
     if (!runner) return bad_input("no memory for an engine");
     runners.emplace_back(design, std::move(*runner));
   }
@@ -280,6 +300,15 @@ void add_oracle_command(CLI::App& app, Action& action) {
   cmd->add_option("--design", options->designs,
                   "Designs, separated by commas, or all: " + design_names())
       ->capture_default_str();
+  cmd->add_option("--vma-free", options->vma_free,
+                  "When a VMA's memory is used again: at_once; or rcu or rcu_batched, which the "
+                  "designs rwsem, rwsem_split and count have")
+      ->check(CLI::IsMember({"at_once", "rcu", "rcu_batched"}))
+      ->capture_default_str();
+  cmd->add_flag("--bare", options->bare,
+                "pervma's space ends where the window does, instead of mappings all around it");
+  cmd->add_flag("--stopped", options->stopped,
+                "Each operation is first called with a stop requested, which may change nothing");
   cmd->add_flag("--live", options->live, "Compare with the kernel that this runs on");
   cmd->add_option("--seeds", options->seeds, "With --live: random sequences A..B")
       ->capture_default_str();
@@ -305,6 +334,8 @@ void add_oracle_command(CLI::App& app, Action& action) {
       "Examples:\n"
       "  pervma oracle tests/trace/oracle\n"
       "  pervma oracle --live --seeds 1..200 --ops 300 --design refcount\n"
+      "  pervma oracle tests/trace/oracle --vma-free rcu_batched\n"
+      "  pervma oracle tests/trace/oracle --bare --stopped\n"
       "  pervma oracle failing.trace --stop-at-first --minimise --out small.trace\n"
       "  pervma oracle new.trace --record tests/trace/oracle/new.trace");
   cmd->callback([options, &action] { action = [options] { return run(*options); }; });

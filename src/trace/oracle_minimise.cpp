@@ -114,7 +114,7 @@ class AgainstRecording {
 
   Result<OracleReplica> fresh() {
     return OracleReplica::create(runner_.engine(), runner_.design(), original_.setup,
-                                 original_.files);
+                                 original_.files, runner_.options());
   }
 
   static std::vector<Hidden> hidden_in(OracleReplica& replica, Range where) {

@@ -100,17 +100,19 @@ Result<std::vector<FileRef>> open_files(Engine& engine, std::span<const OracleFi
 }  // namespace
 
 Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const OracleSetup& setup,
-                                            std::span<const OracleFile> files) {
+                                            std::span<const OracleFile> files,
+                                            const ReplicaOptions& how) {
   SpaceOptions options;
   options.design = design;
-  options.lowest = kLowest;
-  options.top = kTop;
-  options.mmap_base = kTop;
+  options.vma_free = how.vma_free;
+  options.lowest = how.bare ? kOracleWindow : kLowest;
+  options.top = how.bare ? kWindowEnd : kTop;
+  options.mmap_base = options.top;
   options.anon_names = AnonNames::refused;
   if (setup.memlock >= 0)
     options.memlock_limit = static_cast<uint64_t>(setup.memlock) << kPageShift;
   if (setup.address_space >= 0) {
-    options.address_space_limit = (kTop - kLowest) - (kWindowEnd - kOracleWindow) +
+    options.address_space_limit = (options.top - options.lowest) - (kWindowEnd - kOracleWindow) +
                                   (static_cast<uint64_t>(setup.address_space) << kPageShift);
   }
 
@@ -121,8 +123,10 @@ Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const
   Result<std::vector<FileRef>> openings = open_files(engine, files);
   if (!openings) return std::unexpected(openings.error());
   replica.openings_ = std::move(*openings);
-  if (Result<void> done = occupy(engine, replica.space()); !done) {
-    return std::unexpected(done.error());
+  if (!how.bare) {
+    if (Result<void> done = occupy(engine, replica.space()); !done) {
+      return std::unexpected(done.error());
+    }
   }
   if (setup.brk >= 0) {
     replica.space().set_brk_start(kOracleWindow + PageCount{static_cast<uint64_t>(setup.brk)});
@@ -130,55 +134,57 @@ Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const
   return replica;
 }
 
-OracleAnswer OracleReplica::execute(const OracleOperation& op) {
+OracleAnswer OracleReplica::execute(const OracleOperation& op, const std::stop_token& stop) {
   AddressSpace& s = space();
   switch (op.call) {
-    case OracleCall::mmap: return map(op);
-    case OracleCall::munmap: return answer_of(s.unmap(op.address, op.length));
+    case OracleCall::mmap: return map(op, stop);
+    case OracleCall::munmap: return answer_of(s.unmap(op.address, op.length, stop));
     case OracleCall::mprotect:
-      return answer_of(s.protect(op.address, op.length, static_cast<Prot>(op.prot)));
+      return answer_of(s.protect(op.address, op.length, static_cast<Prot>(op.prot), stop));
     case OracleCall::madvise:
-      return answer_of(s.advise(op.address, op.length, static_cast<Advice>(op.advice)));
+      return answer_of(s.advise(op.address, op.length, static_cast<Advice>(op.advice), stop));
     case OracleCall::mremap:
       return answer_of(s.remap({.old_address = op.address,
                                 .old_length = op.length,
                                 .new_length = op.new_length,
                                 .flags = static_cast<RemapFlags>(op.flags),
-                                .new_address = op.new_address}));
-    case OracleCall::mlock: return answer_of(s.lock(op.address, op.length));
+                                .new_address = op.new_address},
+                               stop));
+    case OracleCall::mlock: return answer_of(s.lock(op.address, op.length, LockFlags::none, stop));
     case OracleCall::mlock2:
-      return answer_of(s.lock(op.address, op.length, static_cast<LockFlags>(op.flags)));
-    case OracleCall::munlock: return answer_of(s.unlock(op.address, op.length));
-    case OracleCall::mlockall: return answer_of(s.lock_all(static_cast<LockAllFlags>(op.flags)));
-    case OracleCall::munlockall: return answer_of(s.unlock_all());
-    case OracleCall::mseal: return answer_of(s.seal(op.address, op.length));
-    case OracleCall::setname: return answer_of(s.set_name(op.address, op.length, "name"));
+      return answer_of(s.lock(op.address, op.length, static_cast<LockFlags>(op.flags), stop));
+    case OracleCall::munlock: return answer_of(s.unlock(op.address, op.length, stop));
+    case OracleCall::mlockall:
+      return answer_of(s.lock_all(static_cast<LockAllFlags>(op.flags), stop));
+    case OracleCall::munlockall: return answer_of(s.unlock_all(stop));
+    case OracleCall::mseal: return answer_of(s.seal(op.address, op.length, stop));
+    case OracleCall::setname: return answer_of(s.set_name(op.address, op.length, "name", stop));
     case OracleCall::msync:
-      return answer_of(s.sync(op.address, op.length, static_cast<SyncFlags>(op.flags)));
-    case OracleCall::brk: return answer_of(Result<Address>(s.brk(op.address)));
-    case OracleCall::mincore: return residency(op);
-    case OracleCall::fork: return answer_of(fork());
+      return answer_of(s.sync(op.address, op.length, static_cast<SyncFlags>(op.flags), stop));
+    case OracleCall::brk: return answer_of(Result<Address>(s.brk(op.address, stop)));
+    case OracleCall::mincore: return residency(op, stop);
+    case OracleCall::fork: return answer_of(fork(stop));
     case OracleCall::read: return load(op);
     case OracleCall::write: return store(op);
   }
   return {};
 }
 
-OracleAnswer OracleReplica::map(const OracleOperation& op) {
+OracleAnswer OracleReplica::map(const OracleOperation& op, const std::stop_token& stop) {
   MapRequest request{.address = op.address,
                      .length = op.length,
                      .prot = static_cast<Prot>(op.prot),
                      .flags = static_cast<MapFlags>(op.flags),
                      .offset = op.offset};
   if (op.file != 0) request.file = openings_[op.file - 1u];
-  return answer_of(space().map(request));
+  return answer_of(space().map(request, stop));
 }
 
-OracleAnswer OracleReplica::residency(const OracleOperation& op) {
+OracleAnswer OracleReplica::residency(const OracleOperation& op, const std::stop_token& stop) {
   const uint64_t pages = page_align_up(op.length).value_or(0) >> kPageShift;
   // A length beyond the window is refused, whatever room there is.
   bits_.assign(std::min(pages, kOracleWindowPages), 0);
-  const OracleAnswer a = answer_of(space().residency(op.address, op.length, bits_));
+  const OracleAnswer a = answer_of(space().residency(op.address, op.length, bits_, stop));
   if (a.error != 0) bits_.clear();
   return a;
 }
@@ -198,8 +204,8 @@ OracleAnswer OracleReplica::store(const OracleOperation& op) {
   return a;
 }
 
-Result<void> OracleReplica::fork() {
-  Result<std::unique_ptr<AddressSpace>> child = engine_->fork(space());
+Result<void> OracleReplica::fork(const std::stop_token& stop) {
+  Result<std::unique_ptr<AddressSpace>> child = engine_->fork(space(), stop);
   if (!child) return std::unexpected(child.error());
   spaces_.push_back(std::move(*child));
   return {};

@@ -2,11 +2,13 @@
 // the operations of recordings.
 //
 // The world is the recorded one: everything but the window is occupied by mappings that never
-// merge, and the files have the recorded bytes.
+// merge, and the files have the recorded bytes. Or the window is all there is, which makes no
+// difference to what happens in it.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "pervma/pervma.h"
@@ -14,14 +16,21 @@
 
 namespace pervma::trace {
 
+struct ReplicaOptions {
+  VmaFree vma_free = VmaFree::at_once;
+  bool bare = false;     // The space ends where the window does, and nothing is outside.
+  bool stopped = false;  // Each call is first made with a stop requested: nothing may change.
+};
+
 class OracleReplica {
  public:
   // `files`: what the recording's F lines name; the first is A, the second B.
   static Result<OracleReplica> create(Engine&, Design, const OracleSetup&,
-                                      std::span<const OracleFile> files);
+                                      std::span<const OracleFile> files,
+                                      const ReplicaOptions& = {});
 
   // Executes one operation. After a fork the space is the child; its parents wait.
-  OracleAnswer execute(const OracleOperation&);
+  OracleAnswer execute(const OracleOperation&, const std::stop_token& = {});
   // Of the last mincore that was answered: a byte per page.
   std::span<const uint8_t> bits() const noexcept { return bits_; }
 
@@ -33,11 +42,11 @@ class OracleReplica {
  private:
   explicit OracleReplica(Engine& engine) noexcept : engine_(&engine) {}
 
-  OracleAnswer map(const OracleOperation&);
-  OracleAnswer residency(const OracleOperation&);
+  OracleAnswer map(const OracleOperation&, const std::stop_token&);
+  OracleAnswer residency(const OracleOperation&, const std::stop_token&);
   OracleAnswer load(const OracleOperation&);
   OracleAnswer store(const OracleOperation&);
-  Result<void> fork();
+  Result<void> fork(const std::stop_token&);
   OracleBacking backing_of(const FileIdentity*);
 
   Engine* engine_;

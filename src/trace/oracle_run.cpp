@@ -29,13 +29,14 @@ uint64_t page_of(Address a) noexcept { return (a - kOracleWindow) >> kPageShift;
 // Runs one recording.
 class Run {
  public:
-  Run(const OracleRecording& recording, OracleReplica replica)
-      : r_(recording), replica_(std::move(replica)) {}
+  Run(const OracleRecording& recording, OracleReplica replica, bool stopped)
+      : r_(recording), replica_(std::move(replica)), stopped_(stopped) {}
 
   OracleOutcome all();
 
  private:
   bool step(const OracleOp& op, OracleOutcome& outcome);
+  std::string wrong_when_stopped(const OracleOp& op);
   bool same_answer(const OracleOp& op, const OracleAnswer& a) const noexcept;
   bool same_map(Range where);
   bool same_as_dump(const OracleOp& op) const;
@@ -46,6 +47,7 @@ class Run {
 
   const OracleRecording& r_;
   OracleReplica replica_;
+  const bool stopped_;
   std::vector<OracleVma> expected_;  // Linux's list
   std::vector<OracleVma> seen_;      // pervma's, of one neighbourhood
 };
@@ -64,6 +66,12 @@ OracleOutcome Run::all() {
 
 // False: a difference.
 bool Run::step(const OracleOp& op, OracleOutcome& outcome) {
+  if (stopped_) {
+    if (std::string wrong = wrong_when_stopped(op); !wrong.empty()) {
+      outcome.mismatch = mismatch(op, std::move(wrong), kWindow);
+      return false;
+    }
+  }
   const OracleAnswer answer = replica_.execute(op);
   ++outcome.operations;
   const bool sane = apply_oracle_change(r_, op, expected_) && (!op.has_dump || same_as_dump(op));
@@ -80,6 +88,20 @@ bool Run::step(const OracleOp& op, OracleOutcome& outcome) {
   }
   outcome.mismatch = mismatch(op, std::move(what), where);
   return false;
+}
+
+// A caller that is killed while it waits for the lock gets no answer that anybody sees, and nothing
+// has changed. What needs no lock may be done or refused as ever.
+std::string Run::wrong_when_stopped(const OracleOp& op) {
+  if (op.call == OracleCall::read || op.call == OracleCall::write) return {};
+  std::stop_source source;
+  source.request_stop();
+  const OracleAnswer answer = replica_.execute(op, source.get_token());
+  const bool ended = answer.error == static_cast<int32_t>(Error::intr);
+  if (!ended && op.call != OracleCall::brk && answer != op.answer) {
+    return "pervma answered a stopped call with " + answer_text(op, answer);
+  }
+  return same_map(kWindow) ? "" : "a stopped call changed the map";
 }
 
 bool Run::same_answer(const OracleOp& op, const OracleAnswer& a) const noexcept {
@@ -216,17 +238,17 @@ Range oracle_neighbourhood(const OracleRecording& r, const OracleOp& op,
   return Range{low.page_down() - kPageSize, high.page_down() + 2 * kPageSize}.intersection(kWindow);
 }
 
-Result<OracleRunner> OracleRunner::create(Design design) {
+Result<OracleRunner> OracleRunner::create(Design design, const ReplicaOptions& options) {
   Result<std::unique_ptr<Engine>> engine = Engine::create({.frames = {uint64_t{1} << 20}});
   if (!engine) return std::unexpected(engine.error());
-  return OracleRunner(std::move(*engine), design);
+  return OracleRunner(std::move(*engine), design, options);
 }
 
 Result<OracleOutcome> OracleRunner::run(const OracleRecording& recording) {
   Result<OracleReplica> replica =
-      OracleReplica::create(*engine_, design_, recording.setup, recording.files);
+      OracleReplica::create(*engine_, design_, recording.setup, recording.files, options_);
   if (!replica) return std::unexpected(replica.error());
-  return Run(recording, std::move(*replica)).all();
+  return Run(recording, std::move(*replica), options_.stopped).all();
 }
 
 }  // namespace pervma::trace

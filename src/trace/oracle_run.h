@@ -32,17 +32,19 @@ struct OracleOutcome {
 class OracleRunner {
  public:
   // Many recordings can be run by one runner, one after the other.
-  static Result<OracleRunner> create(Design);
+  static Result<OracleRunner> create(Design, const ReplicaOptions& = {});
   [[nodiscard]] Result<OracleOutcome> run(const OracleRecording&);
   Engine& engine() noexcept { return *engine_; }
   Design design() const noexcept { return design_; }
+  const ReplicaOptions& options() const noexcept { return options_; }
 
  private:
-  OracleRunner(std::unique_ptr<Engine> engine, Design design)
-      : engine_(std::move(engine)), design_(design) {}
+  OracleRunner(std::unique_ptr<Engine> engine, Design design, const ReplicaOptions& options)
+      : engine_(std::move(engine)), design_(design), options_(options) {}
 
   std::unique_ptr<Engine> engine_;
   Design design_;
+  ReplicaOptions options_;
 };
 
 // Brings a list of VMAs, as a recording shows it, up to date with what one operation changed.

@@ -78,6 +78,37 @@ TEST_F(OracleCommand, agreement_is_one_line_and_status_0) {
   EXPECT_EQ(j["mismatches"], 0);
 }
 
+TEST_F(OracleCommand, a_way_of_freeing_vmas_is_compared_under_the_designs_that_have_it) {
+  write("a.trace", good_ + "O 3 munmap 100 4 -> 0\n- 100-104\nE 4\n");
+  for (const char* way : {"rcu", "rcu_batched"}) {
+    SCOPED_TRACE(way);
+    const Outcome all = oracle(std::string("a.trace --json - --vma-free ") + way);
+    EXPECT_EQ(all.status, 0) << all.err;
+    const nlohmann::json j = nlohmann::json::parse(all.out);
+    EXPECT_EQ(j["recordings"], std::ranges::count_if(
+                                   kDesigns, [](Design d) { return design_info(d).frees_by_rcu; }));
+    EXPECT_EQ(oracle(std::string("a.trace --design count --vma-free ") + way).status, 0);
+    const Outcome refused =
+        oracle(std::string("a.trace --design count,refcount --vma-free ") + way);
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_NE(refused.err.find("refcount frees VMAs at_once only"), std::string::npos);
+    EXPECT_EQ(std::ranges::count(refused.err, '\n'), 1) << refused.err;
+  }
+  EXPECT_EQ(oracle("a.trace --vma-free later").status, 2);
+}
+
+TEST_F(OracleCommand, a_bare_space_ends_where_the_window_does) {
+  write("a.trace", good_ + "E 3\n");
+  EXPECT_EQ(oracle("a.trace --bare --stopped").status, 0);
+  // Below the window there is nothing that could be hit, and nothing can be mapped.
+  write("b.trace", good_ +
+                       "O 3 mmap !0x5000 1 r-- priv,anon - 0 -> @65535\n"
+                       "+ 65535-65536 r--p - anon rd.mr.mw.me\nE 4\n");
+  EXPECT_EQ(oracle("b.trace").status, 0);
+  EXPECT_NE(oracle("b.trace --bare --design refcount").out.find("pervma answered @0"),
+            std::string::npos);
+}
+
 TEST_F(OracleCommand, a_difference_names_the_place_and_shows_both_sides) {
   write("a.trace", wrong_);
   const Outcome o = oracle("a.trace --design refcount");
