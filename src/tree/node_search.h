@@ -41,17 +41,18 @@ namespace detail {
 #if defined(PERVMA_VECTOR_SEARCH)
 template <class P>
 inline constexpr bool kMayVectorSearch = std::is_same_v<P, NativePlatform>;
+#else
+template <class P>
+inline constexpr bool kMayVectorSearch = false;
+#endif
 
+// Defined where kMayVectorSearch can be true, and named elsewhere too: templates look them up.
 // Set before main() runs; false until then, which is as right.
 extern bool vector_search;
 
 void* vector_load(uint64_t root, uint64_t index) noexcept;
 unsigned vector_leaf_slot(const MapleLeaf<NativePlatform>& leaf, uint64_t index) noexcept;
 unsigned vector_inner_slot(const MapleInner<NativePlatform>& inner, uint64_t index) noexcept;
-#else
-template <class P>
-inline constexpr bool kMayVectorSearch = false;
-#endif
 
 }  // namespace detail
 }  // namespace pervma
