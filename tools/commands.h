@@ -20,5 +20,6 @@ void add_maps_command(CLI::App& app, Action& action);
 void add_oracle_command(CLI::App& app, Action& action);
 void add_designs_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
+void add_torture_command(CLI::App& app, Action& action);
 
 }  // namespace pervma::tools

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  pervma replay traces/jvm-threads.txt.xz --design all --workers 2\n"
       "  pervma maps traces/redis-bgsave.txt.xz --at 2000\n"
-      "  pervma bench lookup\n"
+      "  pervma bench lookup --peers\n"
+      "  pervma torture --design all --seconds 30\n"
       "Each command has --help with examples of its own.");
   tools::Action action;
   tools::add_replay_command(app, action);
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   tools::add_oracle_command(app, action);
   tools::add_designs_command(app, action);
   tools::add_bench_command(app, action);
+  tools::add_torture_command(app, action);
   try {
     app.parse(argc, argv);
     return action();

@@ -10,6 +10,7 @@
 
 #include "sync/current_cpu.h"
 #include "sync/futex.h"
+#include "sync/jitter.h"
 #include "sync/lock_tracker.h"
 #include "sync/platform.h"
 #include "sync/probes.h"
@@ -74,7 +75,7 @@ struct NativePlatform {
 
   static uint64_t now_ns() noexcept { return monotonic_ns(); }
 
-  static void hook(Hook) noexcept {}
+  static void hook(Hook) noexcept { jitter_hook(); }
 
   static void probe(Probe probe, const void* lock) noexcept {
     switch (probe) {
