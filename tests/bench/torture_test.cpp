@@ -33,7 +33,7 @@ TEST_P(TortureOf, finds_no_violation) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Designs, TortureOf, ::testing::ValuesIn(kDesigns),
-                         [](const auto& info) { return std::string(design_name(info.param)); });
+                         [](const auto& test) { return std::string(design_name(test.param)); });
 
 // Until it is noticed; the limit is far away.
 TortureResult broken(Broken rule) {
