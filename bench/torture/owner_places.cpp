@@ -171,9 +171,11 @@ void Owner::map_anywhere() {
   uint64_t value = 1;
   const Address last = *place + length - 8;
   const FaultOutcome outcome = space_.load(last, std::as_writable_bytes(std::span(&value, 1)));
-  const bool good = outcome == FaultOutcome::resolved && value == 0 &&
-                    store_and_load(space_, *place, ++values_) &&
-                    store_and_load(space_, last, ++values_);
+  bool good = outcome == FaultOutcome::resolved && value == 0;
+  ++values_;
+  good = good && store_and_load(space_, *place, values_);
+  ++values_;
+  good = good && store_and_load(space_, last, values_);
   if (!good) violated(fmt::format("fresh memory at {:#x} is not fresh", place->value));
   if (!space_.unmap(*place, length)) violated("munmap of a whole mapping failed");
   me_.count("mmap anywhere");
