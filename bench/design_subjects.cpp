@@ -4,6 +4,7 @@
 
 #include "pervma/engine.h"
 #include "sync/mmap_guard.h"
+#include "sync/rcu.h"
 #include "vm/designs.h"
 #include "vm/lookup.h"
 
@@ -32,11 +33,15 @@ class SpaceMap {
 
   uint64_t find(uint64_t address, unsigned) noexcept {
     const Address a{address};
-    const auto found = space_.lock_vma_under_rcu(a);
-    if (found.end == LookupEnd::locked) [[likely]] {
-      const uint64_t start = found.vma->start().value;
-      space_.end_read(*found.vma, found.token);
-      return start;
+    if constexpr (L::kReadKind == ReadKind::validated) {
+      if (const uint64_t start = speculate(a); start != kNothing) return start;
+    } else {
+      const auto found = space_.lock_vma_under_rcu(a);
+      if (found.end == LookupEnd::locked) [[likely]] {
+        const uint64_t start = found.vma->start().value;
+        space_.end_read(*found.vma, found.token);
+        return start;
+      }
     }
     const MmapRead read(space_.mmap_lock());
     const auto* vma = space_.vma_at(a);
@@ -48,6 +53,19 @@ class SpaceMap {
   }
 
  private:
+  // Without a lock: a copy, believed when no writer was there meanwhile.
+  uint64_t speculate(Address a) const noexcept {
+    const RcuReader rcu;
+    auto* const vma = space_.vma_at(a);
+    if (vma == nullptr) return kNothing;
+    const auto attempt = L::begin_read(vma->near, vma->far, space_.mmap_lock());
+    if (attempt.outcome != ReadTry::locked) return kNothing;
+    const Range range{vma->start(), vma->end()};
+    const bool valid = L::still_valid(vma->near, space_.mmap_lock(), attempt.token);
+    L::end_read(vma->far, attempt.token);
+    return valid && range.contains(a) ? range.start.value : kNothing;
+  }
+
   const DesignSpace owner_;
   BasicAddressSpace<L>& space_;
 };

@@ -1,5 +1,7 @@
 #include "bench/free.h"
 
+#include <fmt/format.h>
+
 #include <list>
 #include <optional>
 
@@ -89,8 +91,11 @@ BenchResult bench_free(const BenchOptions& options) {
     std::vector<Case> cases;
     if (rows.empty()) limits.add_cases(cases, kScenario);
     for (const Design design : options.designs) {
-      const SpaceOptions how{.design = design};
-      add_cases(cases, all.emplace_back(how, layout), name_of(how), ranges);
+      for (const VmaFree free : kVmaFrees) {
+        if (free != VmaFree::at_once && !design_info(design).frees_by_rcu) continue;
+        const SpaceOptions how{.design = design, .vma_free = free};
+        add_cases(cases, all.emplace_back(how, layout), name_of(how), ranges);
+      }
     }
     BenchResult some = run_cases(cases, options.run);
     if (!some) return some;

@@ -5,8 +5,9 @@
 
 namespace pervma::bench {
 
-// Rows: the limits, then every design by the way it frees VMAs (its name alone: at once, their
-// memory being type-stable). Variants: munmap, exit: the call; and each until their memory can be
+// Rows: the limits, then every design by the way it frees VMAs: its name alone is at once, their
+// memory being type-stable; rwsem:rcu and the like after a grace period, one call each, or in
+// batches (rcu_batched). Variants: munmap, exit: the call; and each until their memory can be
 // used again (settled). One operation is one VMA. One thread; nobody reads.
 BenchResult bench_free(const BenchOptions&);
 

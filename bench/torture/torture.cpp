@@ -62,8 +62,8 @@ class Run {
       monitor_.violated(0, 0, "no memory for an engine");
       return;
     }
-    Result<std::unique_ptr<AddressSpace>> space =
-        (*engine)->create_space({.design = options_.design, .observer = &listener_});
+    Result<std::unique_ptr<AddressSpace>> space = (*engine)->create_space(
+        {.design = options_.design, .vma_free = way_to_free(), .observer = &listener_});
     if (!space) {
       monitor_.violated(0, 0, "no memory for a space");
       return;
@@ -87,6 +87,12 @@ class Run {
                         fmt::format("{} frames are in use after the space has gone",
                                     (*engine)->frames_used().value));
     }
+  }
+
+  // Rounds take turns with what the design knows.
+  VmaFree way_to_free() const {
+    if (!design_info(options_.design).frees_by_rcu) return VmaFree::at_once;
+    return kVmaFrees[result_.rounds % kVmaFrees.size()];
   }
 
   void work(Engine& engine, AddressSpace& space, Arena& arena) {

@@ -201,6 +201,9 @@ TEST(Free, has_munmap_and_exit_of_every_design) {
     for (const Design d : kDesigns) {
       EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 1u);
     }
+    for (const char* way : {"rwsem:rcu", "rwsem:rcu_batched", "count:rcu", "count:rcu_batched"}) {
+      EXPECT_EQ(count_rows(*rows, variant, way), 1u) << way;
+    }
   }
 }
 
