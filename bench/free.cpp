@@ -54,7 +54,11 @@ class Freed {
 };
 
 std::string name_of(const SpaceOptions& options) {
-  return std::string(design_name(options.design));
+  std::string name(design_name(options.design));
+  if (options.vma_free != VmaFree::at_once) {
+    name += fmt::format(":{}", vma_free_name(options.vma_free));
+  }
+  return name;
 }
 
 void add_cases(std::vector<Case>& cases, Freed& freed, const std::string& name, uint64_t ranges) {
