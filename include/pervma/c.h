@@ -137,7 +137,8 @@ typedef struct pervma_space_options {
   uint64_t max_map_count;
 } pervma_space_options;
 
-typedef enum pervma_access { PERVMA_READ = 0, PERVMA_WRITE = 1, PERVMA_EXEC = 2 } pervma_access;
+enum { PERVMA_READ = 0, PERVMA_WRITE = 1, PERVMA_EXEC = 2 };
+typedef int pervma_access; /* one of these; an integer, so that any value may be passed */
 
 int pervma_engine_create(const pervma_engine_options* options, pervma_engine** engine);
 /* All its spaces must be gone. Null: nothing. */
