@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mutex>
+#include <utility>
 
 #include "pervma/design.h"
 #include "sync/rcu.h"
