@@ -25,7 +25,7 @@ Address BasicAddressSpace<L>::brk(Address wanted, const std::stop_token& stop) {
   Range fresh{};
   {
     std::optional<MmapWrite> write = MmapWrite::lock(mm_, stop);
-    if (!write) return brk_start_.get();  // As Linux, which answers a killed caller with anything.
+    if (!write) return brk_.get();  // As it is at some moment: a stopped call changes nothing.
     mm_.assert_held_write();
     const Address before = brk_.get();
     const Address start = brk_start_.get();
