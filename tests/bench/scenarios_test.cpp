@@ -183,10 +183,10 @@ TEST(Memory, counts_what_a_range_of_a_design_takes_at_least) {
   for (const BenchRow& r : *rows) {
     EXPECT_EQ(r.scenario, "memory");
     if (!design_from_name(r.subject)) continue;
-    // A VMA has 128 bytes and a place in a leaf of 256 that holds 16 at most. Sanitizers hide what
-    // malloc does, not what is mapped.
+    // A VMA has 128 bytes and a place in a leaf of 256 that holds 16 at most. There is no telling
+    // how much at most: nodes that wait for the end of a grace period count too, and that is a
+    // matter of how busy the machine is.
     EXPECT_GT(r.bytes, 128 + 16) << r.subject;
-    EXPECT_LT(r.bytes, 1000) << r.subject;
   }
 }
 
