@@ -240,20 +240,31 @@ int BasicRangeCore<P>::erase(Range where, const Stop& stop, size_t* count) noexc
   *count = 0;
   if (where.empty()) return EINVAL;
   const uint64_t end = where.end.value - 1;
-  // Mostly one range.
-  Cell* const only = at(where.start.value);
-  if (only != nullptr && only->last_index() >= end) {
-    if (!tree_.has_stock_for_one()) return ENOMEM;
-    if (!lock(*only, stop)) return EINTR;
-    tree_.erase_reserved(only->first_index(), only->last_index());
-    detach(*only);
+  if (!tree_.has_stock_for_one()) return ENOMEM;
+  // Mostly one range: then one walk is enough.
+  struct One {
+    BasicRangeCore* map;
+    const Stop* stop;
+    uint64_t end;
+    Cell* cell;
+    bool stopped;
+  } one{this, &stop, end, nullptr, false};
+  const auto may = [](void* context, void* entry) noexcept {
+    auto& request = *static_cast<One*>(context);
+    request.cell = static_cast<Cell*>(entry);
+    if (request.cell->last_index() < request.end) return false;
+    request.stopped = !request.map->lock(*request.cell, *request.stop);
+    return !request.stopped;
+  };
+  if (tree_.erase_one_reserved(where.start.value, may, &one)) {
+    detach(*one.cell);
     *count = 1;
     return 0;
   }
+  if (one.stopped) return EINTR;
   MapleTree::Cursor cursor(tree_);
   auto* const head = static_cast<Cell*>(cursor.find(where.start.value, end));
   if (head == nullptr) return 0;
-  if (!tree_.has_stock_for_one()) return ENOMEM;
   Cell* tail = nullptr;
   for (Cell* cell = head; cell != nullptr; cell = static_cast<Cell*>(cursor.next(end))) {
     if (!lock(*cell, stop)) return EINTR;

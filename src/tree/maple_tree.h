@@ -89,6 +89,10 @@ class BasicMapleTree {
   }
   // Stores only where [first, last] is empty; else false. Costs one walk.
   [[nodiscard]] bool store_if_empty_reserved(uint64_t first, uint64_t last, void* entry) noexcept;
+  // Empties the range that holds the index, if may(context, entry) says so; it is asked before
+  // anything changes. Costs one walk. False: it said no, or nothing is there.
+  using MayErase = bool (*)(void* context, void* entry) noexcept;
+  [[nodiscard]] bool erase_one_reserved(uint64_t index, MayErase may, void* context) noexcept;
   // As reserve(1), but keeps what a larger reservation still holds.
   [[nodiscard]] bool has_stock_for_one() noexcept {
     return stock_.size() >= nodes_needed(1) || reserve(1);

@@ -6,6 +6,7 @@
 #include "tree/maple_rebuild.h"
 #include "tree/maple_tree.h"
 #include "tree/maple_writer.h"
+#include "tree/maple_writer_gaps.h"
 
 namespace pervma {
 
@@ -72,6 +73,16 @@ bool BasicMapleTree<P>::store_if_empty_reserved(uint64_t first, uint64_t last,
   PERVMA_ASSERT_OP(last, <, kMapleMax);
   PERVMA_DASSERT(entry != nullptr);
   return MapleWriter<P>(*this, first, last, entry).store_if_empty();
+}
+
+template <class P>
+bool BasicMapleTree<P>::erase_one_reserved(uint64_t index, MayErase may, void* context) noexcept {
+  if (empty()) return false;
+  MapleWriter<P> writer(*this, index, index, nullptr);
+  void* const entry = writer.walk_to_range();
+  if (entry == nullptr || !may(context, entry)) return false;
+  writer.store_walked();
+  return true;
 }
 
 template <class P>

@@ -1,5 +1,7 @@
 #include "tree/node_pool.h"
 
+#include <utility>
+
 #include "sync/rcu.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -35,6 +37,7 @@ void permit(void*) noexcept {}
 void NodeChain::push(void* node) noexcept {
   *static_cast<void**>(node) = head_;
   forbid(node);
+  if (head_ == nullptr) tail_ = node;
   head_ = node;
   ++size_;
 }
@@ -53,18 +56,34 @@ void* NodeChain::pop() noexcept {
   return node;
 }
 
+void NodeChain::splice(NodeChain& from) noexcept {
+  if (from.size_ == 0) return;
+  *static_cast<void**>(from.tail_) = head_;
+  if (head_ == nullptr) tail_ = from.tail_;
+  head_ = std::exchange(from.head_, nullptr);
+  size_ += std::exchange(from.size_, 0);
+}
+
 // The slab's pages go back to the system, and may come again as something else.
 void NodePool::Cell::destroy(void* cell) noexcept { permit(cell); }
 
 NodePool::~NodePool() {
   // Relaxed: the trees' owners ended before this, so all that they began is seen.
   if (batches_.load(std::memory_order_relaxed) != 0) rcu_barrier();
+  NodeChain spare;
+  {
+    const SlabLockGuard guard(lock_);
+    spare.splice(spare_);
+  }
+  give_to_slabs(spare, 0);
   const SlabLockGuard guard(lock_);
   PERVMA_ASSERT_OP(store_.live(), ==, size_t{0});
   while (SlabHead* slab = store_.take_empty_slab()) Store::give_back(slab);
 }
 
 void* NodePool::take_one() noexcept {
+  if (spare_.size() != 0) [[likely]]
+    return spare_.pop();
   if (void* node = store_.take(); node != nullptr) [[likely]]
     return node;
   return !hook_.says_fail() && store_.add_slab(this) ? store_.take() : nullptr;
@@ -88,6 +107,19 @@ bool NodePool::take(size_t n, NodeChain& into) noexcept {
 }
 
 void NodePool::give(NodeChain& from, size_t keep) noexcept {
+  if (keep == 0) {
+    const SlabLockGuard guard(lock_);
+    if (spare_.size() + from.size() <= kMaxSpare) {
+      spare_.splice(from);
+      return;
+    }
+    // What is spare belongs to the same flood.
+    from.splice(spare_);
+  }
+  give_to_slabs(from, keep);
+}
+
+void NodePool::give_to_slabs(NodeChain& from, size_t keep) noexcept {
   while (from.size() > keep) {
     SlabHead* idle = nullptr;
     {
@@ -110,7 +142,7 @@ void NodePool::set_allocation_hook(AllocationHook hook) noexcept {
 
 NodePool::Stats NodePool::stats() const noexcept {
   const SlabLockGuard guard(lock_);
-  return {store_.live(), store_.slabs(), store_.bytes()};
+  return {store_.live() - spare_.size(), store_.slabs(), store_.bytes()};
 }
 
 }  // namespace pervma

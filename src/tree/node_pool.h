@@ -23,9 +23,12 @@ class NodeChain {
   void push(void* node) noexcept;
   // Not when empty.
   void* pop() noexcept;
+  // Takes over all of another chain's, which is empty then. Looks into no node but one.
+  void splice(NodeChain& from) noexcept;
 
  private:
   void* head_ = nullptr;
+  void* tail_ = nullptr;  // while not empty
   size_t size_ = 0;
 };
 
@@ -69,10 +72,16 @@ class NodePool {
   };
   using Store = SlabStore<Cell>;
 
+  // Nodes that came back and wait for the next store without being told to their slabs, so that
+  // neither side holds the lock for long. More than this goes to the slabs, which may then empty.
+  static constexpr size_t kMaxSpare = size_t{1} << 15;
+
   [[nodiscard]] void* take_one() noexcept PERVMA_REQUIRES(lock_);
+  void give_to_slabs(NodeChain& from, size_t keep) noexcept;
 
   mutable SlabLock lock_;
   Store store_ PERVMA_GUARDED_BY(lock_);
+  NodeChain spare_ PERVMA_GUARDED_BY(lock_);
   AllocationHook hook_ PERVMA_GUARDED_BY(lock_);
   std::atomic<size_t> batches_{0};  // ever begun: whether there is anything to wait for
 };
