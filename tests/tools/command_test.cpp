@@ -10,51 +10,20 @@
 #include <string>
 
 #include "pervma/design.h"
+#include "support/command.h"
 
 namespace pervma {
 namespace {
 
-struct Outcome {
-  int status = -1;
-  std::string out;
-  std::string err;
-};
+using test::expect_refused;
+using Outcome = test::CommandOutcome;
 
-std::string slurp(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string temp(const std::string& name) {
-  return ::testing::TempDir() + "pervma_command_" + std::to_string(::getpid()) + "_" + name;
-}
-
-Outcome pervma(const std::string& arguments) {
-  const std::string err = temp("err");
-  const std::string command = std::string(PERVMA_TEST_TOOL) + " " + arguments + " 2>" + err;
-  Outcome o;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return o;
-  std::array<char, 4096> buffer{};
-  for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    o.out.append(buffer.data(), n);
-  }
-  const int status = ::pclose(pipe);
-  o.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  o.err = slurp(err);
-  ::unlink(err.c_str());
-  return o;
-}
+std::string slurp(const std::string& path) { return test::slurp(path); }
+std::string temp(const std::string& name) { return test::temp_path(name); }
+Outcome pervma(const std::string& arguments) { return test::run_pervma(arguments); }
 
 std::string trace(const std::string& name) {
   return std::string(PERVMA_TEST_TRACES) + "/" + name + ".txt.xz";
-}
-
-// One line on stderr that holds `what`, nothing on stdout, status 2.
-void expect_refused(const Outcome& o, const std::string& what) {
-  EXPECT_EQ(o.status, 2);
-  EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
-  EXPECT_NE(o.err.find(what), std::string::npos) << o.err;
 }
 
 TEST(Command, designs_tells_what_each_costs) {
