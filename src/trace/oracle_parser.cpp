@@ -36,6 +36,8 @@ class Words {
   const char* end_;
 };
 
+constexpr int64_t kMostMaps = 999'999;
+
 constexpr int digit_of(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -192,6 +194,9 @@ auto Parser::header(Words words) -> Done {
     }
     if (key == "memlock" && !to_pages(value, r_.setup.memlock)) return "memlock is not a number";
     if (key == "as" && !to_pages(value, r_.setup.address_space)) return "as is not a number";
+    if (key == "maps" && (!to_pages(value, r_.setup.maps) || r_.setup.maps > kMostMaps)) {
+      return "maps is not a number below a million";
+    }
     if (key == "kernel") r_.kernel = value;
   }
   return {};

@@ -103,6 +103,10 @@ void put_head(const OracleSetup& wanted, const Made& made, uint64_t seed,
     put(" as=");
     put_signed(made.setup.address_space);
   }
+  if (made.setup.maps >= 0) {
+    put(" maps=");
+    put_signed(made.setup.maps);
+  }
   put(" profile=");
   put(profile);
   put(" dump_every=50 kernel=");
@@ -116,6 +120,9 @@ void put_head(const OracleSetup& wanted, const Made& made, uint64_t seed,
   }
   if (wanted.address_space != made.setup.address_space) {
     put("# RLIMIT_AS is left out: it cannot be set\n");
+  }
+  if (wanted.maps != made.setup.maps) {
+    put("# vm.max_map_count is left out: it is too high to be met\n");
   }
 }
 
@@ -144,6 +151,7 @@ OracleScope scope_here(const LiveOptions& options, const Made& made) noexcept {
     wanted.memlock = choice.chance(8) ? 0 : static_cast<int64_t>(8 + choice.below(150));
   }
   if (choice.chance(15)) wanted.address_space = static_cast<int64_t>(40 + choice.below(600));
+  if (choice.chance(4)) wanted.maps = static_cast<int64_t>(3 + choice.below(40));
   const Made made = make(out, wanted);
   if (!made.ok) _exit(kNotPermitted);
   put_head(wanted, made, options.seed, options.seed % 2 == 0 ? "ext" : "core");

@@ -61,11 +61,12 @@ std::string to_string(const OracleVma& v, const OracleRecording& r) {
 }
 
 std::string oracle_head(const OracleSetup& setup, std::string_view header_fields) {
-  std::string as;
-  if (setup.address_space >= 0) as = fmt::format(" as={}", setup.address_space);
+  std::string limits;
+  if (setup.address_space >= 0) limits = fmt::format(" as={}", setup.address_space);
+  if (setup.maps >= 0) limits += fmt::format(" maps={}", setup.maps);
   return fmt::format(
       "# pervma-oracle 1\nH window_pages={} brk={} memlock={}{} {}\nF A 64+0 11\nF B 20+291 83\n",
-      kOracleWindowPages, setup.brk, setup.memlock, as, header_fields);
+      kOracleWindowPages, setup.brk, setup.memlock, limits, header_fields);
 }
 
 }  // namespace pervma::trace

@@ -61,6 +61,7 @@ struct OracleSetup {
   int64_t brk = -1;            // where the heap begins, a page; -1: brk is not used
   int64_t memlock = -1;        // RLIMIT_MEMLOCK, pages; -1: no limit
   int64_t address_space = -1;  // RLIMIT_AS, pages beyond what is mapped; -1: no limit
+  int64_t maps = -1;           // VMAs that may still be added (vm.max_map_count); -1: enough
   friend bool operator==(const OracleSetup&, const OracleSetup&) = default;
 };
 

@@ -64,6 +64,7 @@ OracleSignal signal_of(FaultOutcome outcome) noexcept {
 }
 
 // The rest of the address space: mappings that merge with nothing.
+constexpr uint32_t kOccupied = 2;  // mappings
 Result<void> occupy(Engine& engine, AddressSpace& space) {
   Result<FileRef> filler =
       engine.open(std::make_shared<PatternFile>(0, 0, uint8_t{0}), FileMode::read_write);
@@ -114,6 +115,10 @@ Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const
   if (setup.address_space >= 0) {
     options.address_space_limit = (options.top - options.lowest) - (kWindowEnd - kOracleWindow) +
                                   (static_cast<uint64_t>(setup.address_space) << kPageShift);
+  }
+
+  if (setup.maps >= 0) {
+    options.max_map_count = (how.bare ? 0 : kOccupied) + static_cast<uint32_t>(setup.maps);
   }
 
   OracleReplica replica(engine);

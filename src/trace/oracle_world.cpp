@@ -327,6 +327,37 @@ bool limit_address_space(int64_t pages) noexcept {
   return setrlimit(RLIMIT_AS, &limit) == 0;
 }
 
+// VMAs of this process as the kernel counts them: all but the system call page that everybody has.
+uint64_t count_vmas() noexcept {
+  uint64_t n = 0;
+  for_each_line("/proc/self/maps", [&](const char* line) {
+    if (strstr(line, "[vsyscall]") == nullptr) ++n;
+    return true;
+  });
+  return n;
+}
+
+// Cuts the mapping above the window into so many pieces that only `room` VMAs may be added.
+bool crowd(int64_t room) noexcept {
+  constexpr uint64_t kMostToCut = 100'000;
+  constexpr uint64_t kFrom = kWindowEnd + (uint64_t{1} << 30);
+  char text[32];
+  if (!read_small("/proc/sys/vm/max_map_count", text)) return false;
+  const uint64_t wanted = number_at(text, 1) - static_cast<uint64_t>(room);
+  const uint64_t there = count_vmas();
+  if (wanted < there || wanted - there > kMostToCut) return false;
+  const auto cut = [](uint64_t page, int prot) {
+    return mprotect(reinterpret_cast<void*>(kFrom + page * kPage), kPage, prot) == 0;
+  };
+  // Each page cut out of the middle makes two more; one beside such a page makes one more.
+  const uint64_t pairs = (wanted - there) / 2;
+  for (uint64_t i = 0; i < pairs; ++i) {
+    if (!cut(2 * i, PROT_READ)) return false;
+  }
+  if ((wanted - there) % 2 != 0 && (pairs == 0 || !cut(2 * pairs - 1, PROT_WRITE))) return false;
+  return count_vmas() == wanted;
+}
+
 bool limit_locking(int64_t pages) noexcept {
   const rlimit limit{static_cast<rlim_t>(pages) * kPage, static_cast<rlim_t>(pages) * kPage};
   if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return false;
@@ -374,6 +405,7 @@ Made make(int out_fd, const OracleSetup& setup) noexcept {
   (void)setrlimit(RLIMIT_STACK, &stack_limit);
   if (!occupy_all()) return made;
   if (setup.brk >= 0 && move_brk(setup.brk)) made.setup.brk = setup.brk;
+  if (setup.maps >= 0 && crowd(setup.maps)) made.setup.maps = setup.maps;
   if (setup.memlock >= 0 && limit_locking(setup.memlock)) made.setup.memlock = setup.memlock;
   if (setup.address_space >= 0 && limit_address_space(setup.address_space)) {
     made.setup.address_space = setup.address_space;

@@ -77,7 +77,7 @@ inline Result<VmaFlags> advised_flags(const VmaFields& v, Advice advice) noexcep
     case Advice::dontfork: return f | VmaFlag::dont_copy;
     case Advice::dofork: return f & ~VmaFlags(VmaFlag::dont_copy);
     case Advice::wipeonfork:
-      if (!v.is_anonymous() || f.has(VmaFlag::shared)) return std::unexpected(Error::inval);
+      if (!v.is_anonymous()) return std::unexpected(Error::inval);
       return f | VmaFlag::wipe_on_fork;
     case Advice::keeponfork:
       if (f.has(VmaFlag::droppable)) return std::unexpected(Error::inval);
@@ -107,8 +107,8 @@ inline Result<void> may_advise_pages(const VmaFields& v, Advice advice) noexcept
     case Advice::dontneed: return unless(locked || no_pages);
     case Advice::dontneed_locked: return unless(no_pages);
     case Advice::free: return unless(locked || no_pages || !v.is_anonymous());
-    case Advice::guard_install: return unless(locked || f.has_any(kSpecialFlags) || no_pages);
-    case Advice::guard_remove: return unless(f.has_any(kSpecialFlags) || no_pages);
+    case Advice::guard_install: return unless(locked || f.has_any(kSpecialFlags));
+    case Advice::guard_remove: return unless(f.has_any(kSpecialFlags));
     case Advice::cold:
     case Advice::pageout: return unless(locked || no_pages);
     case Advice::remove:

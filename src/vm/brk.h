@@ -102,7 +102,6 @@ auto BasicAddressSpace<L>::expand_stack(Address address) noexcept -> VmaT* {
       below->flags().has_any(kAccessFlags) && start - below->end() < kStackGuardGap) {
     return nullptr;
   }
-  if (below != nullptr && start < below->end()) return nullptr;
   if (!may_map(grow) || !may_lock(v->flags(), grow << kPageShift)) return nullptr;
   if (!reserve({0, 1}) || !prepare_anon_vma(*v)) return nullptr;
   v->lock_write(mm_);
