@@ -89,7 +89,9 @@ class BasicRangeCore final : public detail::RangeCore {
 
   BasicRangeCore(const Ops& ops, AllocationHook hook,
                  std::unique_ptr<RangeCellCache<P>> cache) noexcept
-      : ops_(ops), nodes_(hook), tree_(nodes_), cache_(std::move(cache)) {}
+      : ops_(ops), nodes_(hook), tree_(nodes_), cache_(std::move(cache)) {
+    tree_.set_leftovers_taken();
+  }
 
   Attempt attempt(uint64_t index) noexcept;
   CopyTry attempt_copy(uint64_t index, uint64_t* to, bool* nothing) noexcept;

@@ -35,7 +35,8 @@ void BasicRangeCore<P>::end_write() noexcept PERVMA_NO_ANALYSIS {
     std::abort();
   }
   if (reserved_) end_reservation();
-  // What runs code of the map's owner runs without the lock.
+  // What runs code of the map's owner, and what may wait for readers, runs without the lock.
+  const MapleTree::Leftovers leftovers = tree_.take_leftovers();
   RangeCellList<P> dead = std::exchange(dead_, {});
   Cell* retired = std::exchange(dead_retired_, nullptr);
   lock_.unlock_write();

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 #include "sync/assert.h"
 #include "sync/rcu.h"
@@ -66,6 +67,9 @@ struct MapleRecord {
 };
 
 template <class P>
+class MapleLeftovers;
+
+template <class P>
 class MapleRetire {
  public:
   MapleRetire() noexcept = default;
@@ -84,6 +88,10 @@ class MapleRetire {
     ++records_;
   }
 
+  // Of the records that were added: what they come to.
+  void add_nodes(size_t n) noexcept { nodes_ += n; }
+  size_t nodes() const noexcept { return nodes_; }
+
   // A batch that is worth a call_rcu().
   bool is_full() const noexcept { return records_ >= kFullRecords; }
   size_t records() const noexcept { return records_; }
@@ -91,14 +99,17 @@ class MapleRetire {
   // Starts the grace period of all records.
   void flush() noexcept {
     if (first_ == nullptr) return;
-    Batch* batch = first_;
-    first_ = last_ = nullptr;
-    records_ = 0;
+    Batch* batch = take_all();
     batch->pool->batch_begins();
     call_rcu(&batch->rcu, &run);
   }
 
+  // Everything, for the owner's own wait.
+  [[nodiscard]] MapleLeftovers<P> take() noexcept { return MapleLeftovers<P>(take_all()); }
+
  private:
+  friend class MapleLeftovers<P>;
+
   static constexpr size_t kFullRecords = 100;
 
   // As big as a node, and made of one; only the first of a chain uses rcu.
@@ -121,10 +132,22 @@ class MapleRetire {
     last_ = batch;
   }
 
+  Batch* take_all() noexcept {
+    Batch* const batch = first_;
+    first_ = last_ = nullptr;
+    records_ = nodes_ = 0;
+    return batch;
+  }
+
   // On liburcu's thread, after the grace period.
   static void run(rcu_head* head) noexcept {
     rcu_callback_begins(head);
-    auto* batch = reinterpret_cast<Batch*>(head);
+    free_all(reinterpret_cast<Batch*>(head));
+    rcu_callback_ends();
+  }
+
+  // After the grace period.
+  static void free_all(Batch* batch) noexcept {
     NodePool& pool = *batch->pool;
     NodeChain free;
     while (batch != nullptr) {
@@ -136,12 +159,34 @@ class MapleRetire {
       batch = next;
     }
     pool.give(free);
-    rcu_callback_ends();
   }
 
   Batch* first_ = nullptr;
   Batch* last_ = nullptr;
   size_t records_ = 0;
+  size_t nodes_ = 0;
+};
+
+// Replaced nodes that have left their tree. Its end waits for readers, if there are any nodes in
+// it, and gives them to the pool: best under no lock; not inside a read section.
+template <class P>
+class [[nodiscard]] MapleLeftovers {
+  using Batch = typename MapleRetire<P>::Batch;
+
+ public:
+  MapleLeftovers() noexcept = default;
+  explicit MapleLeftovers(Batch* batch) noexcept : batch_(batch) {}
+  MapleLeftovers(MapleLeftovers&& other) noexcept : batch_(std::exchange(other.batch_, nullptr)) {}
+  MapleLeftovers& operator=(MapleLeftovers&&) = delete;
+  [[nodiscard]] bool is_empty() const noexcept { return batch_ == nullptr; }
+  ~MapleLeftovers() {
+    if (batch_ == nullptr) return;
+    batch_->pool->wait_for_readers();
+    MapleRetire<P>::free_all(batch_);
+  }
+
+ private:
+  Batch* batch_ = nullptr;
 };
 
 }  // namespace pervma

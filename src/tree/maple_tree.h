@@ -48,6 +48,7 @@ class BasicMapleTree {
  public:
   using Ref = MapleRef<P>;
   using Cursor = MapleCursor<P>;
+  using Leftovers = MapleLeftovers<P>;
 
   explicit BasicMapleTree(NodePool& pool, RcuMode mode = RcuMode::on) noexcept
       : pool_(pool), mode_(mode) {}
@@ -113,6 +114,16 @@ class BasicMapleTree {
   // Starts the grace period of the nodes replaced so far; else that happens a hundred at a time.
   void flush_retired() noexcept { retire_.flush(); }
 
+  // For an owner who asks after each series of stores: what he is to wait for, mostly nothing. Its
+  // end waits for readers, so let it live until the write lock is released. Nodes are then used
+  // again before the tree maps more memory: what waits stays small beside what the tree has.
+  void set_leftovers_taken() noexcept { owner_waits_ = true; }
+  [[nodiscard]] Leftovers take_leftovers() noexcept {
+    if (retire_.nodes() < kFewLeftovers) [[likely]]
+      return {};
+    return take_many_leftovers();
+  }
+
   // Turning it on: before the tree gets readers. Off: when the last unlocked reader has gone.
   void set_rcu_mode(RcuMode mode) noexcept { mode_ = mode; }
   [[nodiscard]] RcuMode rcu_mode() const noexcept { return mode_; }
@@ -145,11 +156,28 @@ class BasicMapleTree {
   // More than this is given back, unless it is promised.
   static constexpr size_t kStockMax = 128;
 
+  // While it grows, so many nodes may wait, or a part of what it has: they are part of what a range
+  // costs. A tree that stays as big as it is disturbs its readers less often with grace periods.
+  static constexpr size_t kFewLeftovers = 512;
+  static constexpr size_t kManyLeftovers = 4096;
+  static constexpr size_t kMostLeftovers = 16384;  // of one long series
+  static constexpr size_t kGrowingShare = 16;
+  static constexpr size_t kSteadyShare = 8;
+
+  Leftovers take_many_leftovers() noexcept;
   static void* load_below(Ref node, uint64_t index) noexcept;
   size_t nodes_needed(unsigned stores) const noexcept;
   void trim_stock() noexcept;
   // Retires or frees a record's nodes, which are marked dead already.
   void dispose(MapleRecord<P> record) noexcept;
+  // Of all records of a store, which came to so many nodes.
+  void after_disposal(size_t nodes) noexcept {
+    if (mode_ != RcuMode::on) return;
+    retire_.add_nodes(nodes);
+    if (retire_.is_full() && (!owner_waits_ || retire_.nodes() >= kMostLeftovers)) {
+      retire_.flush();
+    }
+  }
 
   // What readers load stands apart from what the writer changes with every store.
   alignas(64) typename MapleProtocol<P>::Word root_{0};
@@ -159,8 +187,10 @@ class BasicMapleTree {
   MapleRetire<P> retire_;
   size_t promised_ = 0;  // nodes that the last reservation needs
   size_t nodes_ = 0;
+  size_t most_nodes_ = 0;  // when leftovers were last taken
   unsigned height_ = 0;
   RcuMode mode_;
+  bool owner_waits_ = false;
 };
 
 using MapleTree = BasicMapleTree<NativePlatform>;

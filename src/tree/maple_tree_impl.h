@@ -6,6 +6,7 @@
 #include "tree/maple_rebuild.h"
 #include "tree/maple_tree.h"
 #include "tree/maple_writer.h"
+#include "tree/maple_writer_gaps.h"
 
 namespace pervma {
 
@@ -81,6 +82,18 @@ void BasicMapleTree<P>::dispose(MapleRecord<P> record) noexcept {
     return;
   }
   record.for_each([this](Ref node) noexcept { stock_.push(&node.head()); });
+}
+
+template <class P>
+MapleLeftovers<P> BasicMapleTree<P>::take_many_leftovers() noexcept {
+  const bool grows = nodes_ > most_nodes_;
+  const size_t few = std::max(kFewLeftovers, nodes_ / kGrowingShare);
+  const size_t many = std::max(kManyLeftovers, nodes_ / kSteadyShare);
+  if (retire_.nodes() < (grows ? few : many)) return {};
+  most_nodes_ = std::max(most_nodes_, nodes_);
+  if (pool_.may_wait_for_readers()) return retire_.take();
+  retire_.flush();
+  return {};
 }
 
 template <class P>

@@ -316,56 +316,6 @@ void MapleWriter<P>::finish_leaf(Leaf& leaf, unsigned count) noexcept {
   leaf.head.count = static_cast<uint8_t>(count);
 }
 
-// Before a change within one leaf: the longest empty run that it takes away.
-template <class P>
-void MapleWriter<P>::note_gap(const Step& at, const Touched& t) noexcept {
-  if (entry_ == 0) {
-    // What it takes away is part of the run that it makes.
-    removed_gap_ = 0;
-  } else if (t.i == t.j) {
-    removed_gap_ = entry_at(*at.node.leaf(), t.i) == 0 ? t.b - t.a + 1 : 0;
-  } else {
-    removed_gap_ = kMapleMax;  // Some, at most.
-  }
-}
-
-// After it. The leaf is looked through only if its longest run may be gone.
-template <class P>
-void MapleWriter<P>::settle_gap(const Step& at, const Leaf& leaf) noexcept {
-  const unsigned level = tree_.height_ - 1;
-  if (level == 0) return;
-  const uint64_t gap = left_[level - 1].node.inner()->gaps[left_[level - 1].slot];
-  const uint64_t made = entry_ == 0 ? last_ - first_ + 1 : 0;
-  if (made >= gap) {
-    update_gaps(level, made);
-  } else if (removed_gap_ >= gap) {
-    update_gaps(level, leaf_gap(leaf, at.first, at.last));
-  }
-}
-
-// The node at `level` on the left way has this gap now: tells those above it, as far as it matters.
-template <class P>
-void MapleWriter<P>::update_gaps(unsigned level, uint64_t gap) noexcept {
-  while (level-- > 0) {
-    Inner& inner = *left_[level].node.inner();
-    if (inner.gaps[left_[level].slot] == gap) return;
-    inner.gaps[left_[level].slot] = gap;
-    gap = inner_gap(inner);
-  }
-}
-
-template <class P>
-uint64_t MapleWriter<P>::leaf_gap(const Leaf& leaf, uint64_t first, uint64_t last) noexcept {
-  uint64_t gap = 0;
-  const unsigned count = leaf.head.count;
-  for (unsigned s = 0; s < count; ++s) {
-    const uint64_t end = s + 1 == count ? last : pivot_at(leaf, s);
-    if (entry_at(leaf, s) == 0) gap = std::max(gap, end - first + 1);
-    first = end + 1;
-  }
-  return gap;
-}
-
 template <class P>
 template <class Node>
 Node* MapleWriter<P>::make_node() noexcept {
@@ -384,15 +334,17 @@ void MapleWriter<P>::list(Ref node, unsigned from, unsigned to) noexcept {
 template <class P>
 void MapleWriter<P>::dispose_listed() noexcept {
   // Listed from the leaves up; disposed of from the top down, see MapleRecord.
+  size_t nodes = 0;
   for (unsigned i = records_; i-- > 0;) {
     listed_[i].for_each([&](Ref node) noexcept {
       Protocol::mark_dead(node.head().dead);
-      --tree_.nodes_;
+      ++nodes;
     });
   }
+  tree_.nodes_ -= nodes;
   for (unsigned i = records_; i-- > 0;) tree_.dispose(listed_[i]);
   records_ = 0;
-  if (tree_.retire_.is_full()) tree_.retire_.flush();
+  tree_.after_disposal(nodes);
   tree_.trim_stock();
 }
 

@@ -1,5 +1,7 @@
 #include "tree/node_pool.h"
 
+#include <chrono>
+
 #include "sync/rcu.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -61,7 +63,7 @@ NodePool::~NodePool() {
   if (batches_.load(std::memory_order_relaxed) != 0) rcu_barrier();
   const SlabLockGuard guard(lock_);
   PERVMA_ASSERT_OP(store_.live(), ==, size_t{0});
-  while (SlabHead* slab = store_.take_empty_slab()) Store::give_back(slab);
+  while (SlabHead* slab = store_.take_empty_slab()) store_.give_back(slab);
 }
 
 void* NodePool::take_one() noexcept {
@@ -88,19 +90,33 @@ bool NodePool::take(size_t n, NodeChain& into) noexcept {
 }
 
 void NodePool::give(NodeChain& from, size_t keep) noexcept {
+  if (from.size() <= keep) return;
+  const SlabLockGuard guard(lock_);
   while (from.size() > keep) {
-    SlabHead* idle = nullptr;
-    {
-      const SlabLockGuard guard(lock_);
-      // The system call is made without the lock.
-      while (idle == nullptr && from.size() > keep) {
-        void* node = from.pop();
-        idle = store_.put(node);
-        if (idle == nullptr) forbid(node);
-      }
+    void* node = from.pop();
+    if (SlabHead* idle = store_.put(node); idle != nullptr) [[unlikely]] {
+      store_.give_back(idle);
+    } else {
+      forbid(node);
     }
-    if (idle != nullptr) Store::give_back(idle);
   }
+}
+
+bool NodePool::may_wait_for_readers() noexcept {
+  if (rcu_is_reading()) return false;
+  // Races between trees only make the next wait sooner or later.
+  const uint32_t left = without_wait_.load(std::memory_order_relaxed);
+  if (left == 0) return true;
+  without_wait_.store(left - 1, std::memory_order_relaxed);
+  return false;
+}
+
+void NodePool::wait_for_readers() noexcept {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::microseconds kLong{500};
+  const Clock::time_point begin = Clock::now();
+  rcu_synchronize();
+  if (Clock::now() - begin > kLong) without_wait_.store(kWithoutWait, std::memory_order_relaxed);
 }
 
 void NodePool::set_allocation_hook(AllocationHook hook) noexcept {

@@ -52,6 +52,12 @@ class NodePool {
   // A batch of nodes was handed to call_rcu(); and its callback has done all it does with the pool.
   void batch_begins() noexcept { batches_.fetch_add(1, std::memory_order_relaxed); }
 
+  // Whether a writer should wait for readers rather than hand its nodes to liburcu's thread: it
+  // took a moment last time. After a slow one (a reader is descheduled) not for the next few dozen.
+  [[nodiscard]] bool may_wait_for_readers() noexcept;
+  // A grace period. Not inside a read section.
+  void wait_for_readers() noexcept;
+
   void set_allocation_hook(AllocationHook hook) noexcept;
   [[nodiscard]] Stats stats() const noexcept;
 
@@ -74,7 +80,10 @@ class NodePool {
   mutable SlabLock lock_;
   Store store_ PERVMA_GUARDED_BY(lock_);
   AllocationHook hook_ PERVMA_GUARDED_BY(lock_);
-  std::atomic<size_t> batches_{0};  // ever begun: whether there is anything to wait for
+  static constexpr uint32_t kWithoutWait = 64;
+
+  std::atomic<uint32_t> without_wait_{0};  // so many times not, because the last wait was long
+  std::atomic<size_t> batches_{0};         // ever begun: whether there is anything to wait for
 };
 
 }  // namespace pervma

@@ -1,5 +1,6 @@
 // slab_lock.h: the mutex of a pool, with names that clang's thread-safety analysis knows.
-// Held for a few dozen instructions, or for one mmap; nothing else is locked under it.
+// Held for a few dozen instructions per object, or for a few system calls on memory; nothing else
+// is locked under it.
 #pragma once
 
 #include <mutex>

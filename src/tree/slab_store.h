@@ -2,13 +2,15 @@
 //
 // A slab is empty, partial or full; allocation takes from partial slabs first, so that others can
 // empty. A cell is constructed when it is first handed out and stays constructed until its slab
-// goes. A slab starts at a multiple of kSlabAlign, so a cell's address tells its slab. Small slabs
-// first; once a store is big, slabs of 2 MiB on huge pages, which spare a walk over it the TLB
-// misses.
+// goes. Slabs are pieces of chunks, which are reserved addresses: neighbours, so that a small store
+// is a few pages in a row (slabs strewn over the addresses would compete for the same sets of the
+// TLB), and a store maps no more than it has use for. Once it is big a slab is a whole chunk, on
+// huge pages. Slabs and chunks begin at multiples of their size, so a cell's address tells both.
 //
 // Not thread-safe, and no policy of when a slab may go back: the owner brings both.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,12 +20,19 @@
 namespace pervma {
 
 namespace detail {
-// `bytes` of zeroed pages at a multiple of `align`, or null.
-void* slab_map(size_t bytes, size_t align) noexcept;
-void slab_unmap(void* slab, size_t bytes) noexcept;
+// Addresses without memory, at a multiple of their size; null: the system has none.
+void* chunk_reserve(size_t bytes) noexcept;
+// Zeroed pages for a part that has none. False: the system has no memory.
+[[nodiscard]] bool chunk_open(void* part, size_t bytes) noexcept;
+// For a whole chunk: huge pages, where the system has them.
+[[nodiscard]] bool chunk_open_huge(void* chunk, size_t bytes) noexcept;
+// The pages go back, the addresses stay reserved.
+void chunk_close(void* part, size_t bytes) noexcept;
+void chunk_release(void* chunk, size_t bytes) noexcept;
 }  // namespace detail
 
-// What heads every slab.
+// What heads every slab. A chunk's own words are in the head of its first slab, whose first page
+// stays for as long as the chunk.
 struct SlabHead {
   SlabHead* prev;
   SlabHead* next;
@@ -34,6 +43,11 @@ struct SlabHead {
   uint32_t bytes;   // of the slab
   void* owner;      // for whoever gives the slab back after a grace period
   rcu_head rcu;
+  // --- the chunk's ---
+  SlabHead* chunk_prev;  // of those with slabs to open
+  SlabHead* chunk_next;
+  uint32_t slab_bytes;  // of each slab in it
+  uint32_t open;        // one bit per slab that is open
 };
 
 // Cell: kBytes, kAlign; kSpareBytes, what is kept in empty slabs; construct(void*), destroy(void*),
@@ -41,15 +55,15 @@ struct SlabHead {
 template <class Cell>
 class SlabStore {
  public:
-  static constexpr size_t kSlabAlign = size_t{2} << 20;
+  static constexpr size_t kChunk = size_t{2} << 20;
   static constexpr size_t kSmallSlab = size_t{64} << 10;
-  static constexpr size_t kBigSlab = kSlabAlign;
+  static constexpr size_t kBigSlab = kChunk;
   static constexpr size_t kBigFrom = size_t{8} << 20;  // bytes in small slabs before big ones come
 
   SlabStore() noexcept = default;
   SlabStore(const SlabStore&) = delete;
   SlabStore& operator=(const SlabStore&) = delete;
-  ~SlabStore() { PERVMA_ASSERT(slabs_ == 0); }
+  ~SlabStore() { PERVMA_ASSERT(slabs_ == 0 && roomy_ == nullptr); }
 
   // A cell, or null when the partial and empty slabs have none: then add_slab().
   void* take() noexcept {
@@ -76,9 +90,10 @@ class SlabStore {
   // False: the system has no memory.
   [[nodiscard]] bool add_slab(void* owner) noexcept {
     const size_t bytes = bytes_ < kBigFrom ? kSmallSlab : kBigSlab;
-    void* memory = detail::slab_map(bytes, kSlabAlign);
-    if (memory == nullptr) return false;
-    auto* slab = static_cast<SlabHead*>(memory);  // zeroed: no free, used or carved cells
+    SlabHead* const slab = bytes == kBigSlab ? open_chunk() : open_piece();
+    if (slab == nullptr) return false;
+    slab->free = nullptr;
+    slab->used = slab->carved = 0;
     slab->cells = static_cast<uint32_t>((bytes - kFirstCell) / Cell::kBytes);
     slab->bytes = static_cast<uint32_t>(bytes);
     slab->owner = owner;
@@ -115,10 +130,23 @@ class SlabStore {
     return forget(slab);
   }
 
-  // Any thread; the slab belongs to no store any more.
-  static void give_back(SlabHead* slab) noexcept {
+  // What put() or take_empty_slab() returned.
+  void give_back(SlabHead* slab) noexcept {
     for (uint32_t i = 0; i < slab->carved; ++i) Cell::destroy(cell_at(slab, i));
-    detail::slab_unmap(slab, slab->bytes);
+    SlabHead* const chunk = chunk_of(slab);
+    if (chunk->slab_bytes == kBigSlab) {
+      detail::chunk_release(chunk, kChunk);
+      return;
+    }
+    if (chunk->open == kAllOpen) link_chunk(chunk);
+    chunk->open &= ~(uint32_t{1} << index_in(chunk, slab));
+    if (chunk->open == 0) {
+      unlink_chunk(chunk);
+      detail::chunk_release(chunk, kChunk);
+      return;
+    }
+    const size_t kept = slab == chunk ? kHeadPage : 0;
+    detail::chunk_close(reinterpret_cast<char*>(slab) + kept, kSmallSlab - kept);
   }
 
   size_t live() const noexcept { return live_; }
@@ -128,9 +156,69 @@ class SlabStore {
  private:
   static constexpr size_t kFirstCell = (sizeof(SlabHead) + Cell::kAlign - 1) & ~(Cell::kAlign - 1);
 
-  static SlabHead* slab_of(void* cell) noexcept {
-    return reinterpret_cast<SlabHead*>(reinterpret_cast<uintptr_t>(cell) & ~(kSlabAlign - 1));
+  static constexpr size_t kHeadPage = 4096;
+  static constexpr uint32_t kAllOpen = ~uint32_t{0};
+  static_assert(kChunk / kSmallSlab == 32, "a bit of `open` for each");
+
+  static SlabHead* chunk_of(void* cell) noexcept {
+    return reinterpret_cast<SlabHead*>(reinterpret_cast<uintptr_t>(cell) & ~(kChunk - 1));
   }
+  static SlabHead* slab_of(void* cell) noexcept {
+    const size_t bytes = chunk_of(cell)->slab_bytes;
+    return reinterpret_cast<SlabHead*>(reinterpret_cast<uintptr_t>(cell) & ~(bytes - 1));
+  }
+  static size_t index_in(const SlabHead* chunk, const SlabHead* slab) noexcept {
+    return static_cast<size_t>(reinterpret_cast<const char*>(slab) -
+                               reinterpret_cast<const char*>(chunk)) /
+           kSmallSlab;
+  }
+
+  // A whole chunk as one slab. Null: no memory.
+  static SlabHead* open_chunk() noexcept {
+    void* const memory = detail::chunk_reserve(kChunk);
+    if (memory == nullptr) return nullptr;
+    if (!detail::chunk_open_huge(memory, kChunk)) {
+      detail::chunk_release(memory, kChunk);
+      return nullptr;
+    }
+    auto* const chunk = static_cast<SlabHead*>(memory);
+    chunk->slab_bytes = kBigSlab;
+    return chunk;
+  }
+  // The lowest slab of a chunk that is not open. Null: no memory.
+  SlabHead* open_piece() noexcept {
+    SlabHead* chunk = roomy_;
+    if (chunk == nullptr) {
+      void* const memory = detail::chunk_reserve(kChunk);
+      if (memory == nullptr) return nullptr;
+      if (!detail::chunk_open(memory, kSmallSlab)) {
+        detail::chunk_release(memory, kChunk);
+        return nullptr;
+      }
+      chunk = static_cast<SlabHead*>(memory);
+      chunk->slab_bytes = kSmallSlab;
+      chunk->open = 1;
+      link_chunk(chunk);
+      return chunk;
+    }
+    const int i = std::countr_one(chunk->open);
+    char* const memory = reinterpret_cast<char*>(chunk) + static_cast<size_t>(i) * kSmallSlab;
+    if (!detail::chunk_open(memory, kSmallSlab)) return nullptr;
+    chunk->open |= uint32_t{1} << i;
+    if (chunk->open == kAllOpen) unlink_chunk(chunk);
+    return reinterpret_cast<SlabHead*>(memory);
+  }
+  void link_chunk(SlabHead* chunk) noexcept {
+    chunk->chunk_prev = nullptr;
+    chunk->chunk_next = roomy_;
+    if (roomy_ != nullptr) roomy_->chunk_prev = chunk;
+    roomy_ = chunk;
+  }
+  void unlink_chunk(SlabHead* chunk) noexcept {
+    (chunk->chunk_prev != nullptr ? chunk->chunk_prev->chunk_next : roomy_) = chunk->chunk_next;
+    if (chunk->chunk_next != nullptr) chunk->chunk_next->chunk_prev = chunk->chunk_prev;
+  }
+
   static void* cell_at(SlabHead* slab, size_t i) noexcept {
     return reinterpret_cast<char*>(slab) + kFirstCell + i * Cell::kBytes;
   }
@@ -152,6 +240,7 @@ class SlabStore {
 
   SlabHead* partial_ = nullptr;
   SlabHead* empty_ = nullptr;
+  SlabHead* roomy_ = nullptr;  // chunks with slabs to open, by their first slab
   size_t empty_bytes_ = 0;
   size_t live_ = 0;
   size_t slabs_ = 0;

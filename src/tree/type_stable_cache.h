@@ -43,9 +43,11 @@ class TypeStableCache {
     PERVMA_ASSERT_OP(stats().live, ==, size_t{0});
     if (!used_) return;
     rcu_synchronize();
-    const SlabLockGuard guard(lock_);
-    while (SlabHead* slab = store_.take_empty_slab()) Store::give_back(slab);
-    // Callbacks run in this class's code: they must be over before it can be unloaded.
+    {
+      const SlabLockGuard guard(lock_);
+      while (SlabHead* slab = store_.take_empty_slab()) store_.give_back(slab);
+    }
+    // Slabs on their way back come to this store.
     rcu_barrier();
   }
 
@@ -114,8 +116,13 @@ class TypeStableCache {
   static void give_back_later(SlabHead* slab) noexcept {
     call_rcu(&slab->rcu, [](rcu_head* head) {
       rcu_callback_begins(head);
-      Store::give_back(
-          reinterpret_cast<SlabHead*>(reinterpret_cast<char*>(head) - offsetof(SlabHead, rcu)));
+      auto* const idle =
+          reinterpret_cast<SlabHead*>(reinterpret_cast<char*>(head) - offsetof(SlabHead, rcu));
+      auto& cache = *static_cast<TypeStableCache*>(idle->owner);
+      {
+        const SlabLockGuard guard(cache.lock_);
+        cache.store_.give_back(idle);
+      }
       rcu_callback_ends();
     });
   }

@@ -14,6 +14,7 @@ BasicAddressSpace<L>::BasicAddressSpace(VmContext& context, Mmu& mmu,
       reaper_(cache_, options.vma_free),
       options_(options),
       tree_(context.nodes) {
+  tree_.set_leftovers_taken();
   if (options.vma_free != VmaFree::at_once) context.frees_by_rcu();
 }
 

@@ -26,6 +26,10 @@ bool BasicAddressSpace<L>::reserve(Need need) noexcept {
     spares_ = v;
     ++spare_count_;
   }
+  // Here nothing is changed yet: who waits for readers now makes no fault wait.
+  {
+    const MapleTree::Leftovers leftovers = tree_.take_leftovers();
+  }
   return tree_.reserve(need.stores);
 }
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "sync/rcu.h"
 #include "tests/tree/range_model.h"
@@ -59,6 +62,91 @@ TEST(NodePool, replaced_nodes_come_back_while_a_tree_is_written) {
   tree.flush_retired();
   rcu_barrier();
   EXPECT_EQ(pool.stats().live, tree.stats().nodes + tree.stats().reserved);
+}
+
+// Stores that each replace a leaf, and the owner who asks after each.
+struct Leftovers : ::testing::Test {
+  NodePool pool;
+  MapleTree tree{pool};
+  uint64_t stored = 0;
+
+  Leftovers() { tree.set_leftovers_taken(); }
+  // Between others, so that a leaf is copied.
+  void store_some(unsigned n) {
+    for (unsigned i = 0; i < n; ++i, ++stored) {
+      const uint64_t at = stored * 0x9e3779b97f4a7c15 >> 8;
+      ASSERT_TRUE(tree.store(at, at, entry_of(stored)));
+    }
+  }
+  size_t beside_the_tree() const {
+    const MapleStats s = tree.stats();
+    return pool.stats().live - s.nodes - s.reserved;
+  }
+};
+
+TEST_F(Leftovers, what_waits_stays_small_beside_what_the_tree_has) {
+  for (unsigned round = 0; round < 200; ++round) {
+    store_some(100);
+    const MapleTree::Leftovers leftovers = tree.take_leftovers();
+  }
+  rcu_barrier();  // Some may have gone to liburcu's thread, when a wait was long.
+  EXPECT_LE(beside_the_tree(), 1000U);
+  // A tree that does not grow asks less often.
+  for (unsigned round = 0; round < 200; ++round) {
+    for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(tree.store(2 * i, 2 * i, entry_of(i + 1)));
+    ASSERT_TRUE(tree.erase(0, 200));
+    const MapleTree::Leftovers leftovers = tree.take_leftovers();
+  }
+  rcu_barrier();
+  EXPECT_LE(beside_the_tree(), 5000U);
+}
+
+TEST_F(Leftovers, nobody_has_to_take_any_where_no_owner_promised_to) {
+  MapleTree other(pool);
+  for (uint64_t i = 0; i < 20'000; ++i) ASSERT_TRUE(other.store(3 * i, 3 * i + 1, entry_of(i)));
+  rcu_barrier();
+  const MapleStats s = other.stats();
+  EXPECT_LE(pool.stats().live, s.nodes + s.reserved + 500);
+}
+
+TEST_F(Leftovers, their_end_waits_for_a_reader_and_frees_them) {
+  while (tree.take_leftovers().is_empty()) store_some(100);
+  store_some(600);
+  std::atomic<int> stage{0};
+  std::atomic<bool> ended{false};
+  std::thread reader([&] {
+    const RcuReader section;
+    stage.store(1);
+    stage.notify_all();
+    stage.wait(1);
+    // Long enough for a wait that is none.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_FALSE(ended.load());
+  });
+  stage.wait(0);
+  {
+    const MapleTree::Leftovers leftovers = tree.take_leftovers();
+    ASSERT_FALSE(leftovers.is_empty());
+    stage.store(2);
+    stage.notify_all();
+  }
+  ended.store(true);
+  reader.join();
+  rcu_barrier();
+  EXPECT_EQ(beside_the_tree(), 0U);
+}
+
+// It would wait for itself.
+TEST_F(Leftovers, inside_a_read_section_they_go_to_the_other_thread) {
+  {
+    const RcuReader section;
+    for (unsigned round = 0; round < 20; ++round) {
+      store_some(100);
+      EXPECT_TRUE(tree.take_leftovers().is_empty());
+    }
+  }
+  rcu_barrier();
+  EXPECT_LE(beside_the_tree(), 600U);
 }
 
 }  // namespace

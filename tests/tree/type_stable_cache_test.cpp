@@ -80,6 +80,39 @@ TEST_F(TypeStableCacheTest, objects_are_distinct_and_aligned) {
   EXPECT_EQ(cache.stats().live, 0U);
 }
 
+// Strewn over the addresses, their pages would compete for the same sets of the TLB.
+TEST_F(TypeStableCacheTest, the_slabs_of_a_small_cache_are_neighbours) {
+  TypeStableCache<Thing> cache;
+  std::vector<Thing*> all;
+  all.reserve(20'000);
+  std::set<uintptr_t> chunks;
+  for (int i = 0; i < 20'000; ++i) {
+    all.push_back(cache.alloc());
+    chunks.insert(reinterpret_cast<uintptr_t>(all.back()) >> 21);
+  }
+  EXPECT_EQ(chunks.size(), 1U);
+  EXPECT_LE(cache.stats().bytes, 20'000 * sizeof(Thing) + (size_t{128} << 10));
+  for (Thing* t : all) cache.free(t);
+}
+
+TEST_F(TypeStableCacheTest, what_went_back_to_the_system_is_asked_for_again) {
+  TypeStableCache<Thing> cache;
+  Thing* const first = cache.alloc();  // keeps its slab, and the chunk
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Thing*> all;
+    all.reserve(60'000);
+    for (int i = 0; i < 60'000; ++i) all.push_back(cache.alloc());
+    for (Thing* t : all) {
+      ASSERT_NE(t, nullptr);
+      t->state.store(8);
+    }
+    for (Thing* t : all) cache.free(t);
+    rcu_barrier();
+    EXPECT_LE(cache.stats().bytes, size_t{400} << 10);
+  }
+  cache.free(first);
+}
+
 TEST_F(TypeStableCacheTest, the_link_may_be_a_member_function) {
   TypeStableCache<Linked> cache;
   Linked* a = cache.alloc();
