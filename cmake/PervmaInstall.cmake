@@ -5,6 +5,10 @@ set(PERVMA_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/pervma)
 install(TARGETS pervma EXPORT pervmaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pervma
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+if(TARGET pervma_compressed)
+  install(TARGETS pervma_compressed EXPORT pervmaTargets ARCHIVE
+          DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 if(TARGET pervma_tool)
   install(TARGETS pervma_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

@@ -31,7 +31,9 @@ pervma_add_tests(sync)
 pervma_add_tests(tree)
 pervma_add_tests(range)
 pervma_add_tests(vm fmt::fmt-header-only)
-pervma_add_tests(fault)
+if(TARGET pervma_compressed)
+  pervma_add_tests(fault pervma_compressed)
+endif()
 
 # The C API, from programs in C11 that a C++ compiler never sees.
 enable_language(C)

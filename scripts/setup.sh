@@ -6,7 +6,7 @@ PERVMA_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # What building and running the command takes; and what testing and checking it takes besides.
 PERVMA_RUN_PACKAGES=(g++ cmake ninja-build pkgconf liburcu-dev libfmt-dev libcli11-dev
-  nlohmann-json3-dev liblzma-dev libzstd-dev zlib1g-dev systemtap-sdt-dev)
+  nlohmann-json3-dev liblzma-dev libzstd-dev liblz4-dev zlib1g-dev systemtap-sdt-dev)
 PERVMA_TEST_PACKAGES=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev clang-format-19
   clang-tidy-19 python3 relacy-dev xz-utils zstd libabsl-dev libboost-dev libboost-thread-dev
   libtbb-dev)

@@ -25,6 +25,8 @@
 #include "pervma/error.h"
 #include "pervma/fault.h"
 #include "pervma/mapping.h"
+#include "pervma/notifier.h"
+#include "pervma/page_buffer.h"
 #include "pervma/vma_info.h"
 
 namespace pervma {
@@ -97,8 +99,10 @@ class AddressSpace {
   // AnonNames::refused, or for a name that Linux refuses.
   virtual Result<void> set_name(Address, uint64_t length, std::string_view name,
                                 const std::stop_token& = {}) = 0;
-  // msync: checks only; stores go to the object's pages at once. Error::nomem over a hole,
-  // Error::busy for SyncFlags::invalidate on locked memory. Takes the mmap lock for read.
+  // msync: stores go to the object's cached pages at once; SyncFlags::sync also has the object keep
+  // those of the range that may have been written (BackingObject::write_page), waiting for it
+  // without any lock. Error::io when it fails; Error::nomem over a hole, Error::busy for
+  // SyncFlags::invalidate on locked memory. Takes the mmap lock for read.
   virtual Result<void> sync(Address, uint64_t length, SyncFlags, const std::stop_token& = {}) = 0;
   // mincore: one byte per page of the range, 1 when the page is there. Error::nomem at a hole, with
   // the pages before it told; Error::inval when `to` is too short. Takes the mmap lock for read.
@@ -129,6 +133,30 @@ class AddressSpace {
   // Error::fault when a page cannot be had; the part before it is copied.
   virtual Result<void> copy_out(Address, std::span<std::byte> to) = 0;
   virtual Result<void> copy_in(Address, std::span<const std::byte> from) = 0;
+
+  // Puts pages of the engine's (Engine::alloc_page) into private anonymous memory, in place of what
+  // is there, and empties the buffers: under the read lock of the one VMA that holds the range, or
+  // the mmap lock for read where that cannot be had. advise(dontneed) takes them out again.
+  // Error::fault: not one such VMA, or a guard page, and then the pages before it are in;
+  // Error::inval: another engine's or an empty buffer.
+  virtual Result<void> insert_pages(Address, std::span<PageBuffer>,
+                                    const std::stop_token& = {}) = 0;
+
+  // Where the page's bytes are at this moment, if its entry allows the access: for those who keep
+  // translations by the rules of PageNotifier, and good only as long as those say.
+  virtual std::byte* translate(Address, Access) const noexcept = 0;
+  // Begins and ends telling somebody of changes. Both take everything of the space (all VMA write
+  // locks too): afterwards no change is under way that was told half. Error::intr, Error::nomem: he
+  // is not told anything.
+  virtual Result<void> add_notifier(PageNotifier&, const std::stop_token& = {}) = 0;
+  virtual void remove_notifier(PageNotifier&) = 0;
+
+  // Which pages were written since clear_written(), one byte each; a page that was since dropped,
+  // or never there, was not. clear_written() write-locks each VMA of the range in turn; written()
+  // takes the mmap lock for read.
+  virtual Result<void> clear_written(Address, uint64_t length, const std::stop_token& = {}) = 0;
+  virtual Result<void> written(Address, uint64_t length, std::span<uint8_t> to,
+                               const std::stop_token& = {}) const = 0;
 
   // --- Looking ----------------------------------------------------------------------------------
 

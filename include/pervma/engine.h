@@ -11,12 +11,17 @@
 #include "pervma/design.h"
 #include "pervma/error.h"
 #include "pervma/file.h"
+#include "pervma/page_buffer.h"
+#include "pervma/page_store.h"
 
 namespace pervma {
 
 struct EngineOptions {
   PageCount frames{uint64_t{1} << 24};  // upper bound of memory for pages; reserved, not touched
   PageCount present{0};  // of these, made present at once: no fault of the host later
+  // Where pages go when the frames are used up; null: nowhere, and then a fault is out of memory. A
+  // thread of the engine keeps some frames free. Several engines may not share one.
+  std::shared_ptr<PageStore> swap{};
 };
 
 // Is told of every mapping that mmap, mprotect, brk, stack growth or the system itself made or
@@ -72,13 +77,30 @@ class Engine {
   // One opening of a backing object; all openings in this engine share its cached pages.
   virtual Result<FileRef> open(std::shared_ptr<BackingObject>, FileMode) = 0;
 
+  // The object behind the opening has become shorter: its pages beyond the end leave the cache and
+  // every mapping, private copies included, and the bytes after the end in the last page become
+  // zero. An access beyond the end that begins after the call is a bus error. Takes no lock of any
+  // space.
+  virtual void truncate(const FileRef&) noexcept = 0;
+
+  // A page for the caller to fill and to insert_pages() into a space. Error::nomem.
+  virtual Result<PageBuffer> alloc_page() noexcept = 0;
+
+  // What became of pages that were sent to the store; all 0 without one.
+  virtual SwapCounters swap_counters() const noexcept = 0;
   // Frames in use by pages, page caches and nothing else.
   virtual PageCount frames_used() const noexcept = 0;
   // Waits until everything that was freed has become reusable; for tests and idle moments.
   virtual void quiesce() noexcept = 0;
 
  protected:
+  friend class PageBuffer;
+  virtual void free_page(uint32_t frame) noexcept = 0;
   Engine() = default;
 };
+
+inline PageBuffer::~PageBuffer() {
+  if (engine_ != nullptr) engine_->free_page(frame_);
+}
 
 }  // namespace pervma

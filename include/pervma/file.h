@@ -39,12 +39,20 @@ class BackingObject {
   BackingObject(const BackingObject&) = delete;
   BackingObject& operator=(const BackingObject&) = delete;
 
-  // Size in bytes now. A page that begins at or beyond it gives a bus error.
+  // Size in bytes now. A page that begins at or beyond it gives a bus error. Whoever makes it
+  // smaller says so afterwards with Engine::truncate().
   virtual uint64_t size() const noexcept = 0;
   // Fills `page`, which is zero, with page `index` of the object; bytes beyond the size must stay
   // zero. Called once per page of an engine's cache, again only after it failed. May wait, unless
   // the object is VmaLockSafety::memory.
   virtual Result<void> read_page(uint64_t index, std::span<std::byte, kPageSize> page) noexcept = 0;
+  // Keeps what was stored to the page through shared mappings: called by AddressSpace::sync(), and
+  // only with pages that may have been written since the last time. May wait. What was not synced
+  // when the last opening goes is lost. By default nothing is kept, and nothing is an error.
+  virtual Result<void> write_page(uint64_t /*index*/,
+                                  std::span<const std::byte, kPageSize> /*page*/) noexcept {
+    return {};
+  }
   virtual VmaLockSafety vma_lock_safety() const noexcept { return VmaLockSafety::unaudited; }
   virtual const FileIdentity& identity() const noexcept = 0;
 

@@ -1,28 +1,47 @@
-// awaited_page.h: a page of a file mapping that a fault has to wait for, remembered while its VMA
-// is locked and read in after all locks are gone: who waits with a lock makes everybody wait.
+// awaited_page.h: a page of a file mapping, or of the store, that a fault has to wait for:
+// remembered while its VMA is locked and read in after all locks are gone: who waits with a lock
+// makes everybody wait.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "fault/page_cache.h"
+#include "fault/swap.h"
 #include "vm/vma.h"
 
 namespace pervma {
 
 class AwaitedPage {
  public:
+  // Nothing: what the fault met is gone again.
+  AwaitedPage() noexcept = default;
   // Keeps the opening; the VMA may be gone afterwards.
-  AwaitedPage(const VmaFields& vma, Address a) noexcept : index_(vma.pgoff_at(a)) {
+  AwaitedPage(const VmaFields& vma, Address a) noexcept : number_(vma.pgoff_at(a)) {
     vma.file->hold();
     file_ = FileRef(vma.file);
   }
+  // Takes over a reference of the slot.
+  AwaitedPage(Swap& swap, uint32_t slot) noexcept : swap_(&swap), number_(slot) {}
+  AwaitedPage(AwaitedPage&& other) noexcept
+      : file_(std::move(other.file_)),
+        swap_(std::exchange(other.swap_, nullptr)),
+        number_(other.number_) {}
+  AwaitedPage& operator=(AwaitedPage&&) = delete;
+  ~AwaitedPage() {
+    if (swap_ != nullptr) swap_->drop(static_cast<uint32_t>(number_));
+  }
 
   // Waits. Whether it failed is found out when the fault is served again.
-  void bring_in() const noexcept { (void)PageCache::of(*file_.get()).get_or_fill(index_); }
+  void bring_in() const noexcept {
+    if (swap_ != nullptr) swap_->bring_in(static_cast<uint32_t>(number_));
+    if (file_) (void)PageCache::of(*file_.get()).fill(number_);
+  }
 
  private:
   FileRef file_;
-  uint64_t index_;
+  Swap* swap_ = nullptr;
+  uint64_t number_ = 0;  // of the page in its object, or of the slot
 };
 
 }  // namespace pervma

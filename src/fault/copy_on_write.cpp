@@ -19,6 +19,7 @@ SoftMmu::Step SoftMmu::copy_on_write(const FaultRequest& fault, LeafSlot slot,
       return FaultStep::resolved;
     }
   }
+  const Invalidation told(notifiers_, page_range(fault.address));
   const bool zeros = seen.is_zero_page();
   const Frame own = alloc_page(fault, zeros ? Fill::zero : Fill::none);
   if (!own) return no_frame(fault);

@@ -56,4 +56,36 @@ Result<void> PagedAddressSpace<L>::copy_in(Address a, std::span<const std::byte>
   return {};
 }
 
+// In one VMA, under its read lock; what stands in the way is found out under the mmap lock.
+template <VmaLockDesign L>
+Result<void> PagedAddressSpace<L>::insert_pages(Address at, std::span<PageBuffer> pages,
+                                                const std::stop_token& stop) {
+  const std::optional<Range> range = Range::from(at, pages.size() * kPageSize);
+  if (!at.is_page_aligned() || !range) return std::unexpected(Error::inval);
+  for (const PageBuffer& page : pages) {
+    if (!page || !page.belongs_to(engine_)) return std::unexpected(Error::inval);
+  }
+  if (pages.empty()) return {};
+  const auto done = [](const SoftMmu::Insertion& end) -> Result<void> {
+    if (end.error) return std::unexpected(*end.error);
+    return {};
+  };
+  const auto fits = [&](const VmaT& vma) {
+    const Range whole = vma.range;
+    return whole.contains(*range) && vma.is_anonymous() &&
+           !vma.flags().has_any(kSpecialFlags | VmaFlag::special);
+  };
+  if (const Lookup found = this->lock_vma_under_rcu(at); found.end == LookupEnd::locked) {
+    const VmaHold hold(found);
+    if (!fits(*found.vma)) return std::unexpected(Error::fault);
+    if (found.vma->anon_vma() != nullptr) return done(soft_mmu_.insert(*found.vma, at, pages));
+  }
+  std::optional<MmapRead> read = MmapRead::lock_killable(this->mm_, stop);
+  if (!read) return std::unexpected(Error::intr);
+  VmaT* const vma = this->vma_at(at);
+  if (vma == nullptr || !fits(*vma)) return std::unexpected(Error::fault);
+  if (!this->prepare_anon_vma(*vma)) return std::unexpected(Error::nomem);
+  return done(soft_mmu_.insert(*vma, at, pages));
+}
+
 }  // namespace pervma

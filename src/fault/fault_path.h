@@ -59,10 +59,11 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexce
   {
     const VmaHold hold(found);
     step = serve_under_vma_lock(*found.vma, a, access);
-    if (step == FaultStep::must_wait) page.emplace(*found.vma, a);
+    if (step == FaultStep::must_wait) page.emplace(soft_mmu_.awaited(*found.vma, a));
   }
   // The VMA may be gone from here on: nothing of it is looked at again.
-  if (is_decided(step)) {
+  const bool has_room = step == FaultStep::out_of_memory && engine_.make_room();
+  if (is_decided(step) && !has_room) {
     counts_.add(Event::success);
     return {outcome_of(step)};
   }
@@ -94,7 +95,7 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Acces
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access access, FaultHold hold,
                                                          const std::stop_token& stop) noexcept {
-  for (;;) {
+  for (int rooms = 0;;) {
     std::optional<MmapRead> mm = MmapRead::lock_killable(this->mm_, stop);
     if (!mm) return FaultOutcome::interrupted;
     VmaT* vma = this->vma_at(a);
@@ -113,8 +114,12 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
       mm.emplace(downgrade(std::move(*writer)));
     }
     const FaultStep step = serve_under_mmap_lock(*vma, a, access, hold);
+    if (step == FaultStep::out_of_memory && rooms++ < SoftEngine::kMaxRooms) {
+      mm.reset();
+      if (engine_.make_room()) continue;
+    }
     if (step != FaultStep::must_wait) return outcome_of(step);
-    const AwaitedPage page(*vma, a);
+    const AwaitedPage page = soft_mmu_.awaited(*vma, a);
     mm.reset();
     page.bring_in();
     hold = FaultHold::mmap_lock_may_wait;

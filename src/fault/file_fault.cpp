@@ -4,6 +4,20 @@
 
 namespace pervma {
 
+namespace {
+
+constexpr uint64_t kAround = 16 * kPageSize;  // aligned: within one table
+
+Range around_of(const FaultRequest& fault) noexcept {
+  const Address base{fault.address.value & ~(kAround - 1)};
+  return fault.vma.range.intersection({base, base + kAround});
+}
+std::ptrdiff_t pages_between(Address from, Address to) noexcept {
+  return static_cast<std::ptrdiff_t>(to.page()) - static_cast<std::ptrdiff_t>(from.page());
+}
+
+}  // namespace
+
 bool SoftMmu::may_ask_under_vma_lock(const VmaFields& vma) noexcept {
   return vma.is_anonymous() || vma.file->object().vma_lock_safety() != VmaLockSafety::unaudited;
 }
@@ -19,8 +33,9 @@ SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noex
 
   PageCache& cache = PageCache::of(*vma.file);
   const uint64_t index = vma.pgoff_at(fault.address);
+  const uint32_t truncations = cache.truncations();
   if (!cache.has_page(index)) return FaultStep::bus_error;
-  Frame cached = cache.find(index);
+  Frame cached = cache.find_held(index);
   if (!cached) {
     const bool waits = vma.file->object().vma_lock_safety() != VmaLockSafety::memory;
     if (waits && fault.hold != FaultHold::mmap_lock_may_wait) return FaultStep::must_wait;
@@ -29,23 +44,82 @@ SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noex
     if (page.end == PageCache::End::out_of_memory) return FaultStep::out_of_memory;
     cached = page.frame;
   }
-
-  if (copies) {
-    const Frame own = frames_.alloc(FrameUse::page, Fill::none);
-    if (!own) return FaultStep::out_of_memory;
-    copy_frame(frames_.bytes(own), frames_.data(cached));
-    return install_private(fault, slot, PageEntry{}, own);
+  if (!copies) {
+    const Step step = map_cached(fault, slot, cached);
+    if (cache.truncations() == truncations) return step;
+    forget_around(fault, slot);
+    return {};
   }
-  // Writable only once it is written: the first store to a page is something to know.
-  const Right rights = rights_of(vma.flags());
-  const PageEntry entry =
-      PageEntry::page(cached, PageKind::file, writes ? rights : without_write(rights));
-  frames_.hold(cached);
-  if (slot.replace(PageEntry{}, entry)) return FaultStep::resolved;
+
+  const Frame own = frames_.alloc(FrameUse::page, Fill::none);
+  if (own) copy_frame(frames_.bytes(own), frames_.data(cached));
   FrameGather gather;
   frames_.drop(cached, gather);
   frames_.retire(gather);
+  if (!own) return FaultStep::out_of_memory;
+  const Step step = install_private(fault, slot, PageEntry{}, own);
+  if (!step || cache.truncations() == truncations) return step;
+  discard({fault.address.page_down(), fault.address.page_down() + kPageSize});
   return {};
+}
+
+// Puts a held page of the cache into the entry, and its neighbours beside it.
+SoftMmu::Step SoftMmu::map_cached(const FaultRequest& fault, LeafSlot slot, Frame cached) noexcept {
+  const VmaFields& vma = fault.vma;
+  const bool writes = fault.access == Access::write;
+  // Writable only once it is written: the first store to a page is something to know.
+  const Right rights = rights_of(vma.flags());
+  if (!map_one(slot, cached, writes ? rights : without_write(rights))) return {};
+  if (!writes && may_ask_under_vma_lock(vma)) map_around(fault, slot);
+  return FaultStep::resolved;
+}
+
+// Gives the reference to the entry if there is none yet.
+bool SoftMmu::map_one(LeafSlot slot, Frame held, Right rights) noexcept {
+  {
+    const SpinGuard guard(slot.lock());
+    if (slot.peek().is_none()) {
+      slot.set(PageEntry::page(held, PageKind::file, rights));
+      if (includes(rights, Right::write)) mark_dirty(held);
+      return true;
+    }
+  }
+  FrameGather gather;
+  frames_.drop(held, gather);
+  frames_.retire(gather);
+  return false;
+}
+
+// What is cached already costs no more than a look: a page that is read is seldom read alone.
+void SoftMmu::map_around(const FaultRequest& fault, LeafSlot slot) noexcept {
+  const VmaFields& vma = fault.vma;
+  const PageCache& cache = PageCache::of(*vma.file);
+  const Right rights = without_write(rights_of(vma.flags()));
+  const Range around = around_of(fault);
+  for (Address at = around.start; at < around.end; at = at + kPageSize) {
+    const LeafSlot other = slot.ahead(pages_between(fault.address, at));
+    if (!other.peek().is_none() || !cache.has_page(vma.pgoff_at(at))) continue;
+    if (const Frame held = cache.find_held(vma.pgoff_at(at))) (void)map_one(other, held, rights);
+  }
+}
+
+// A truncation that began meanwhile may have passed these entries before they were set: the size
+// was changed and the count raised before it took their table's lock, so one sees the other.
+void SoftMmu::forget_around(const FaultRequest& fault, LeafSlot slot) noexcept {
+  const Range around = around_of(fault);
+  const Invalidation told(notifiers_, around);
+  FrameGather gather;
+  {
+    const SpinGuard guard(slot.lock());
+    for (Address at = around.start; at < around.end; at = at + kPageSize) {
+      const LeafSlot other = slot.ahead(pages_between(fault.address, at));
+      const PageEntry entry = other.peek();
+      if (!entry.is_present() || entry.is_anon()) continue;
+      slot.set_ahead(pages_between(fault.address, at), PageEntry{});
+      frames_.drop(entry.frame(), gather);
+    }
+  }
+  frames_.retire(gather);
 }
 
 }  // namespace pervma

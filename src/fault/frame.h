@@ -8,6 +8,8 @@
 
 namespace pervma {
 
+class Mappers;
+
 // A 4 KiB frame of one engine's pool. Number 0 is no frame at all.
 struct Frame {
   uint32_t number = 0;
@@ -21,18 +23,26 @@ inline constexpr Frame kZeroFrame{1};
 
 enum class FrameUse : uint8_t { page, table };
 
-// Sixteen bytes beside every frame.
+// Thirty-two bytes beside every frame.
 //
-//   refs   0: free, or on its way there; else the page-table entries and page caches that have it
-//   lock   of the page table that the frame holds; unused in pages
-//   next   links free frames, and frames that wait for their grace period; meaningful at refs 0
-//   only
-struct alignas(16) FrameMeta {
+//   refs     0: free, or on its way there; else the page-table entries and page caches that have it
+//   lock     of the page table that the frame holds; unused in pages
+//   next     links free frames, and frames that wait for their grace period; meaningful at refs 0
+//            only
+//   dirty    of a page of a file's cache: 1 when a mapping was allowed to write it since it was
+//            last given to the object; set under the lock of the table whose entry allows it
+//   mappers  who may have entries for the page, and
+//   index    the page's number there: written before the page is published, empty once it is freed.
+//            Read by anyone; who comes from them looks at the entries, which tell
+struct alignas(32) FrameMeta {
   std::atomic<uint32_t> refs{0};
   SpinLock lock;
   uint32_t next = 0;
+  std::atomic<uint32_t> dirty{0};
+  std::atomic<Mappers*> mappers{nullptr};  // Not counted: see mappers.h.
+  std::atomic<uint64_t> index{0};
 };
-static_assert(sizeof(FrameMeta) == 16);
+static_assert(sizeof(FrameMeta) == 32);
 
 // Frames whose last reference is gone, chained through their metadata so that collecting them needs
 // no memory. One operation collects, then hands all to FramePool::retire(): the software form of

@@ -78,6 +78,7 @@ Frame FramePool::alloc(FrameUse use, Fill fill, Patience patience) noexcept {
 void FramePool::give_back(Frame frame, FrameUse use, Fill contents) noexcept {
   PERVMA_DASSERT_OP(meta(frame).refs.load(std::memory_order_relaxed), ==, 1u);
   meta(frame).refs.store(0, std::memory_order_relaxed);
+  meta(frame).mappers.store(nullptr, std::memory_order_relaxed);
   Cache& cache = caches_[current_stripe(kStripes)];
   SpinGuard guard(cache.lock);
   if (cache.count == kCached) spill(cache);
@@ -91,12 +92,24 @@ void FramePool::hold(Frame frame) noexcept {
   PERVMA_DASSERT_OP(before, >, 0u);
 }
 
+bool FramePool::try_hold(Frame frame) noexcept {
+  std::atomic<uint32_t>& refs = meta(frame).refs;
+  uint32_t n = refs.load(std::memory_order_relaxed);
+  while (n != 0) {
+    if (refs.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
 void FramePool::drop(Frame frame, FrameGather& gather) noexcept {
   // Acquire: whoever frees the frame comes after all that the other holders did with it.
   const uint32_t before =
       meta(frame).refs.fetch_sub(1, std::memory_order_acq_rel);  // [F2] pairs with [F1] and [F2]
   PERVMA_ASSERT_OP(before, !=, 0u);
   if (before != 1) return;
+  // Whoever finds the pointer from now on could outlive what it points to.
+  meta(frame).mappers.store(nullptr, std::memory_order_relaxed);
+  meta(frame).dirty.store(0, std::memory_order_relaxed);
   chain_up(gather, frame);
   gather.pages_++;
 }

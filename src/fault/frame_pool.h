@@ -53,6 +53,14 @@ class FramePool {
 
   // One more reference, for a holder of one (or of a lock that keeps one).
   void hold(Frame frame) noexcept;
+  // The same for somebody who holds nothing, in a read section that began before the frame was
+  // found. False: it is on its way out, and stays so until the section ends.
+  [[nodiscard]] bool try_hold(Frame frame) noexcept;
+  // Says whose page the frame is, before it is published.
+  void set_mappers(Frame frame, Mappers* mappers, uint64_t index) noexcept {
+    meta(frame).index.store(index, std::memory_order_relaxed);
+    meta(frame).mappers.store(mappers, std::memory_order_relaxed);
+  }
   // Gives a reference up; the frame goes into `gather` when it was the last.
   void drop(Frame frame, FrameGather& gather) noexcept;
   // A page table's frame, which has its only reference.
@@ -83,6 +91,18 @@ class FramePool {
   // Gives the memory of free frames back to the system.
   void trim() noexcept;
 
+  // How many frames there are, and below which number all that were ever handed out are.
+  [[nodiscard]] uint64_t size() const noexcept { return limit_ - kZeroFrame.number - 1; }
+  [[nodiscard]] uint64_t touched() noexcept {
+    SpinGuard guard(free_lock_);
+    return fresh_;
+  }
+  // Waits for frames that are on their way back; false when there are none.
+  [[nodiscard]] bool wait_for_some() noexcept {
+    if (!is_retiring()) return false;
+    wait_for_retired();
+    return true;
+  }
   // Frames in use now; exact when nothing runs beside.
   [[nodiscard]] uint64_t in_use(FrameUse use) const noexcept;
 

@@ -1,8 +1,11 @@
 #include "fault/page_cache.h"
 
+#include <array>
 #include <new>
 
+#include "fault/frame_bytes.h"
 #include "sync/futex.h"
+#include "sync/rcu.h"
 #include "sync/spin.h"
 
 namespace pervma {
@@ -11,6 +14,14 @@ PageCache::~PageCache() {
   FrameGather gather;
   if (Node* root = root_.load(std::memory_order_relaxed)) destroy(root, gather);
   frames_.retire(gather);
+  if (mappers_ != nullptr) mappers_->drop();
+}
+
+Frame PageCache::find_held(uint64_t index) const noexcept {
+  // A frame that is free stays free until the section ends: it cannot be another page meanwhile.
+  const RcuReader rcu;
+  const Frame frame = find(index);
+  return frame && frames_.try_hold(frame) ? frame : Frame{};
 }
 
 Frame PageCache::find(uint64_t index) const noexcept {
@@ -24,32 +35,95 @@ PageCache::Page PageCache::get_or_fill(uint64_t index) noexcept {
   Slot* slot = make_slot(index);
   if (slot == nullptr) return {End::out_of_memory, {}};
   for (;;) {
-    uint32_t seen = slot->load(std::memory_order_acquire);  // [F5] pairs with [F4]
-    if (is_page(seen)) return {End::found, Frame{seen}};
+    if (const Frame frame = find_held(index)) return {End::found, frame};
+    uint32_t seen = slot->load(std::memory_order_relaxed);
     if (seen == 0) {
       if (slot->compare_exchange_strong(seen, kFilling, std::memory_order_relaxed)) {
-        return fill(*slot, index);
+        return read_in(*slot, index);
       }
-    } else {
-      wait_until_filled(*slot, seen);
     }
+    if (!is_page(seen)) wait_until_filled(*slot, seen);
   }
 }
 
-PageCache::Page PageCache::fill(Slot& slot, uint64_t index) noexcept {
+PageCache::End PageCache::fill(uint64_t index) noexcept {
+  const Page page = get_or_fill(index);
+  if (page.end == End::found) {
+    FrameGather gather;
+    frames_.drop(page.frame, gather);
+    frames_.retire(gather);
+  }
+  return page.end;
+}
+
+PageCache::Page PageCache::read_in(Slot& slot, uint64_t index) noexcept {
   Page page{End::out_of_memory, frames_.alloc(FrameUse::page, Fill::zero)};
   if (page.frame) {
     page.end = object_.read_page(index, frames_.bytes(page.frame)) ? End::found : End::unreadable;
     if (page.end == End::unreadable) {
       frames_.give_back(page.frame, FrameUse::page, Fill::none);
       page.frame = {};
+    } else {
+      frames_.set_mappers(page.frame, mappers_, index);
+      frames_.hold(page.frame);  // The caller's.
     }
   }
   const uint32_t before =
-      slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3], [F5]
+      slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3]
   // The address is only a key to the kernel: the slot may be gone by then.
   if (before == kFillingAwaited) futex_wake_all(&slot);
+  // The object became shorter while its page was read: truncate() did not see it.
+  if (page.frame && !has_page(index)) {
+    FrameGather gather;
+    (void)take_out(slot, page.frame.number, gather);
+    frames_.retire(gather);
+  }
   return page;
+}
+
+bool PageCache::take_out(Slot& slot, uint32_t value, FrameGather& gather) noexcept {
+  if (!slot.compare_exchange_strong(value, 0, std::memory_order_relaxed)) return false;
+  frames_.drop(Frame{value}, gather);
+  return true;
+}
+
+void PageCache::truncate() noexcept {
+  truncations_.fetch_add(1, std::memory_order_release);  // [F12] pairs with [F5]
+  const uint64_t size = object_.size();
+  FrameGather gather;
+  if (Node* root = root_.load(std::memory_order_acquire)) {  // [F10] pairs with [F7]
+    drop_from(*root, 0, (size >> kPageShift) + ((size & kPageMask) != 0 ? 1 : 0), gather);
+  }
+  frames_.retire(gather);
+  const uint64_t kept = size & kPageMask;
+  if (kept == 0) return;
+  if (const Frame last = find_held(size >> kPageShift)) {
+    static constexpr std::array<std::byte, kPageSize> kZeros{};
+    store_to_frame(frames_.data(last) + kept, std::span(kZeros).subspan(kept));
+    frames_.drop(last, gather);
+    frames_.retire(gather);
+  }
+}
+
+// Pages from `first` on, in and below the node, which begins with page `base`.
+void PageCache::drop_from(Node& node, uint64_t base, uint64_t first, FrameGather& gather) noexcept {
+  const uint64_t step = uint64_t{1} << node.shift;
+  unsigned slot = 0;
+  if (first > base) {
+    if ((first - base) >> node.shift >= kSlots) return;
+    slot = static_cast<unsigned>((first - base) >> node.shift);
+  }
+  for (; slot < kSlots; ++slot) {
+    if (node.shift > 0) {
+      Node* below = static_cast<Inner&>(node).children[slot].load(
+          std::memory_order_acquire);  // [F11] pairs with [F9]
+      if (below != nullptr) drop_from(*below, base + slot * step, first, gather);
+      continue;
+    }
+    Slot& page = static_cast<Leaf&>(node).pages[slot];
+    const uint32_t value = page.load(std::memory_order_relaxed);
+    if (is_page(value)) (void)take_out(page, value, gather);
+  }
 }
 
 void PageCache::wait_until_filled(Slot& slot, uint32_t seen) noexcept {
@@ -89,7 +163,7 @@ PageCache::Slot* PageCache::make_slot(uint64_t index) noexcept {
     if (node == nullptr) {
       node = make_node(inner->shift - kIndexBits);
       if (node == nullptr) return nullptr;
-      child.store(node, std::memory_order_release);  // [F9] pairs with [F8]
+      child.store(node, std::memory_order_release);  // [F9] pairs with [F8], [F11]
     }
   }
   return &static_cast<Leaf*>(node)->pages[slot_of(index, 0)];
@@ -104,7 +178,7 @@ bool PageCache::grow(uint64_t index) noexcept {
     if (root != nullptr) {
       static_cast<Inner*>(above)->children[0].store(root, std::memory_order_relaxed);
     }
-    root_.store(above, std::memory_order_release);  // [F7] pairs with [F6]
+    root_.store(above, std::memory_order_release);  // [F7] pairs with [F6], [F10]
     root = above;
   }
   return true;

@@ -9,7 +9,8 @@
 //   anything else      the page's frame, on which the cache has one reference
 //
 // find() is wait-free. get_or_fill() waits for read_page(), its own or that of the thread that came
-// first. Nodes are made under a mutex. A page goes when the cache does, with the last opening.
+// first. Nodes are made under a mutex. A page goes when the cache does, with the last opening, or
+// when the object has become too short for it.
 #pragma once
 
 #include <atomic>
@@ -24,8 +25,10 @@ namespace pervma {
 
 class PageCache {
  public:
-  // `object` outlives the cache: every opening keeps both.
-  PageCache(FramePool& frames, BackingObject& object) noexcept : frames_(frames), object_(object) {}
+  // `object` outlives the cache: every opening keeps both. `mappers` is taken over; null: nobody
+  // comes from a page to its mappings.
+  PageCache(FramePool& frames, BackingObject& object, Mappers* mappers = nullptr) noexcept
+      : frames_(frames), object_(object), mappers_(mappers) {}
   ~PageCache();
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
@@ -34,16 +37,34 @@ class PageCache {
     return *static_cast<PageCache*>(file.pages());
   }
 
-  // The page's frame, kept by the cache as long as the caller keeps an opening; or none.
+  // The page's frame at this moment, or none: it stays while the object is long enough for it.
   [[nodiscard]] Frame find(uint64_t index) const noexcept;
+  // The same, with a reference for the caller.
+  [[nodiscard]] Frame find_held(uint64_t index) const noexcept;
 
   enum class End : uint8_t { found, unreadable, out_of_memory };
   struct Page {
     End end;
-    Frame frame;  // when found
+    Frame frame;  // when found, with a reference for the caller
   };
   // The page's frame, read in when it is not there.
   [[nodiscard]] Page get_or_fill(uint64_t index) noexcept;
+  // Reads the page in when it is not there.
+  End fill(uint64_t index) noexcept;
+
+  // Drops the pages that begin beyond the object's size and empties the rest of the last one.
+  // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks before and
+  // after whether a truncation began in between, and undoes it himself then.
+  void truncate() noexcept;
+  uint32_t truncations() const noexcept {
+    return truncations_.load(std::memory_order_acquire);  // [F5] pairs with [F12]
+  }
+  // Calls visit(index, frame) for every page of [first, first + count) that is there.
+  template <class Visit>
+  void for_each(uint64_t first, uint64_t count, Visit visit) noexcept;
+
+  BackingObject& object() const noexcept { return object_; }
+  Mappers* mappers() const noexcept { return mappers_; }
 
   // Whether the page begins below the object's size.
   [[nodiscard]] bool has_page(uint64_t index) const noexcept {
@@ -83,14 +104,35 @@ class PageCache {
   Slot* find_slot(uint64_t index) const noexcept;
   Slot* make_slot(uint64_t index) noexcept;
   bool grow(uint64_t index) noexcept;  // Under nodes_mutex_.
-  Page fill(Slot& slot, uint64_t index) noexcept;
+  Page read_in(Slot& slot, uint64_t index) noexcept;
+  void drop_from(Node& node, uint64_t base, uint64_t first, FrameGather& gather) noexcept;
+  bool take_out(Slot& slot, uint32_t value, FrameGather& gather) noexcept;
   static void wait_until_filled(Slot& slot, uint32_t seen) noexcept;
   void destroy(Node* node, FrameGather& gather) noexcept;
 
   FramePool& frames_;
   BackingObject& object_;
+  Mappers* const mappers_;  // held
+  std::atomic<uint32_t> truncations_{0};
   std::atomic<Node*> root_{nullptr};
   std::mutex nodes_mutex_;  // for making nodes; nothing else is locked under it
 };
+
+template <class Visit>
+void PageCache::for_each(uint64_t first, uint64_t count, Visit visit) noexcept {
+  for (uint64_t i = first; i - first < count; ++i) {
+    Slot* const slot = find_slot(i);
+    if (slot == nullptr) {
+      i |= kSlots - 1;  // Nothing in this leaf.
+      continue;
+    }
+    const Frame frame = find_held(i);
+    if (!frame) continue;
+    visit(i, frame);
+    FrameGather gather;
+    frames_.drop(frame, gather);
+    frames_.retire(gather);
+  }
+}
 
 }  // namespace pervma

@@ -30,7 +30,8 @@ Result<FileRef> PageCaches::open(std::shared_ptr<BackingObject> object, FileMode
   if (object == nullptr) return std::unexpected(Error::inval);
   try {
     std::shared_ptr<PageCache> cache = cache_for(*object);
-    return FileRef(new OpenFile(std::move(object), mode, std::move(cache)));
+    Mappers* const mappers = cache->mappers();
+    return FileRef(new OpenFile(std::move(object), mode, std::move(cache), mappers));
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error::nomem);
   }
@@ -41,7 +42,9 @@ Result<FileRef> PageCaches::create_shared_memory(uint64_t bytes) noexcept {
   try {
     auto object = std::make_shared<SharedMemory>(bytes, inode);
     std::shared_ptr<PageCache> cache = make_cache(*object);
-    return FileRef(new OpenFile(std::move(object), FileMode::read_write, std::move(cache)));
+    Mappers* const mappers = cache->mappers();
+    return FileRef(
+        new OpenFile(std::move(object), FileMode::read_write, std::move(cache), mappers));
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error::nomem);
   }
@@ -65,7 +68,13 @@ std::shared_ptr<PageCache> PageCaches::cache_for(BackingObject& object) {
 }
 
 std::shared_ptr<PageCache> PageCaches::make_cache(BackingObject& object) {
-  auto cache = std::make_unique<PageCache>(frames_, object);
+  Mappers* const mappers = Mappers::create();
+  if (mappers == nullptr) throw std::bad_alloc();
+  std::unique_ptr<PageCache> cache(new (std::nothrow) PageCache(frames_, object, mappers));
+  if (cache == nullptr) {
+    mappers->drop();
+    throw std::bad_alloc();
+  }
   live_.fetch_add(1, std::memory_order_relaxed);
   // Should the control block fail to be allocated, the deleter runs too: the count stays right.
   return {cache.release(), [this, &object](PageCache* p) {

@@ -8,7 +8,9 @@
 //   bit 5   anon       the frame is private memory, not a page of a file's cache
 //   bit 6   guard      no frame: an access here is refused whatever the VMA allows; not present
 //   bit 7   freed      the program gave its contents up and did not write since: the frame may go
-//   12..43  number of the frame, or of the next table
+//   bit 8   young      used since it was aged last; set without the table's lock, so it may be lost
+//   bit 9   swap       no frame: the page is in a slot of the engine's store; not present
+//   12..43  number of the frame, of the next table, or of the slot
 //
 // All bits zero: nothing here, the next access faults. In upper tables only present and the number.
 #pragma once
@@ -56,18 +58,32 @@ class PageEntry {
     return e;
   }
   static constexpr PageEntry page(Frame frame, PageKind kind, Right rights) noexcept {
-    return from_bits(address_bits(frame) | kPresent | static_cast<uint64_t>(kind))
+    return from_bits(address_bits(frame) | kPresent | kYoung | static_cast<uint64_t>(kind))
         .with_rights(rights);
   }
   static constexpr PageEntry table(Frame frame) noexcept {
     return from_bits(address_bits(frame) | kPresent);
   }
   static constexpr PageEntry guard() noexcept { return from_bits(kGuard); }
+  static constexpr PageEntry swap(uint32_t slot) noexcept {
+    return from_bits((uint64_t{slot} << kPageShift) | kSwap | kAnon);
+  }
 
   constexpr uint64_t bits() const noexcept { return bits_; }
   constexpr bool is_none() const noexcept { return bits_ == 0; }
   constexpr bool is_present() const noexcept { return (bits_ & kPresent) != 0; }
   constexpr bool is_guard() const noexcept { return (bits_ & kGuard) != 0; }
+  constexpr bool is_swap() const noexcept { return (bits_ & kSwap) != 0; }
+  constexpr uint32_t swap_slot() const noexcept {
+    return static_cast<uint32_t>(bits_ >> kPageShift);
+  }
+  constexpr bool is_young() const noexcept { return (bits_ & kYoung) != 0; }
+  constexpr PageEntry used() const noexcept { return from_bits(bits_ | kYoung); }
+  constexpr PageEntry aged() const noexcept { return from_bits(bits_ & ~kYoung); }
+  // With what is remembered of another entry for the same page: whether it was written, or freed.
+  constexpr PageEntry marked_as(PageEntry other) const noexcept {
+    return from_bits(bits_ | (other.bits_ & (kDirty | kFreed)));
+  }
   constexpr bool is_anon() const noexcept { return (bits_ & kAnon) != 0; }
   constexpr bool is_dirty() const noexcept { return (bits_ & kDirty) != 0; }
   constexpr bool is_freed() const noexcept { return (bits_ & kFreed) != 0; }
@@ -93,6 +109,8 @@ class PageEntry {
   constexpr PageEntry freed() const noexcept {
     return from_bits((bits_ | kFreed) & ~static_cast<uint64_t>(Right::write));
   }
+  // Not written, as far as is known.
+  constexpr PageEntry cleaned() const noexcept { return from_bits(bits_ & ~kDirty); }
   // With these rights at most.
   constexpr PageEntry limited_to(Right most) const noexcept {
     return from_bits(bits_ & ~(kRights & ~static_cast<uint64_t>(most)));
@@ -106,6 +124,8 @@ class PageEntry {
   static constexpr uint64_t kAnon = static_cast<uint64_t>(PageKind::anon);
   static constexpr uint64_t kGuard = 1 << 6;
   static constexpr uint64_t kFreed = 1 << 7;
+  static constexpr uint64_t kYoung = 1 << 8;
+  static constexpr uint64_t kSwap = 1 << 9;
 
   static constexpr uint64_t address_bits(Frame frame) noexcept {
     return uint64_t{frame.number} << kPageShift;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "fault/frame_pool.h"
@@ -41,12 +42,22 @@ class LeafSlot {
   void set(PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
     slot_->store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
   }
+  // The same for the entry `n` further, under the same lock.
+  void set_ahead(std::ptrdiff_t n, PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
+    slot_[n].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+  }
   // The same in a table that nobody else can reach yet.
   void init(PageEntry entry) const noexcept {
     slot_->store(entry.bits(), std::memory_order_relaxed);
   }
+  // Says that the entry was used, if it is what was seen. Without the lock: whoever changes the
+  // entry under it may overwrite the mark, which only costs the page its second chance.
+  void mark_used(PageEntry seen) const noexcept {
+    uint64_t bits = seen.bits();
+    (void)slot_->compare_exchange_strong(bits, seen.used().bits(), std::memory_order_relaxed);
+  }
   // The entry `n` further in the same table.
-  LeafSlot ahead(unsigned n) const noexcept { return {slot_ + n, lock_}; }
+  LeafSlot ahead(std::ptrdiff_t n) const noexcept { return {slot_ + n, lock_}; }
   // Takes the lock and sets the entry if it still is what was seen.
   [[nodiscard]] bool replace(PageEntry seen, PageEntry entry) const noexcept {
     SpinGuard guard(lock());
@@ -69,6 +80,9 @@ struct LeafSpan {
   Address start;   // what the first entry maps
 
   LeafSlot at(unsigned index) const noexcept { return {slots + index, lock}; }
+  Address address_of(unsigned index) const noexcept {
+    return start + (uint64_t{index - first} << kPageShift);
+  }
   PageEntry peek(unsigned index) const noexcept { return at(index).peek(); }
   void set(unsigned index, PageEntry entry) const noexcept PERVMA_REQUIRES(lock) {
     slots[index].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
@@ -82,6 +96,11 @@ class PageTable {
   static constexpr unsigned kTopLevel = 3;  // level 0 is a leaf
   static constexpr Address kEnd{uint64_t{1} << 48};
 
+  // Of an address, to get its table's number at the level.
+  static constexpr unsigned shift(unsigned level) noexcept {
+    return kPageShift + kIndexBits * level;
+  }
+
   // Takes over the root, a zeroed table frame.
   PageTable(FramePool& frames, Frame root) noexcept : frames_(frames), root_(root) {}
   // Gives all tables back. Asserts, in debug, that no entry is left.
@@ -93,6 +112,11 @@ class PageTable {
   [[nodiscard]] LeafSlot find(Address) const noexcept;
   // The same, making the tables that lack. Nothing: no memory.
   [[nodiscard]] LeafSlot ensure(Address) noexcept;
+
+  // The first address of the next leaf table.
+  static constexpr Address next_leaf(Address a) noexcept {
+    return Address{((a.value >> shift(1)) + 1) << shift(1)};
+  }
 
   // Calls visit(const LeafSpan&) for every leaf table that meets the range, lowest first.
   template <class Visit>
@@ -107,9 +131,6 @@ class PageTable {
  private:
   using Slot = std::atomic<uint64_t>;
 
-  static constexpr unsigned shift(unsigned level) noexcept {
-    return kPageShift + kIndexBits * level;
-  }
   static constexpr unsigned index_at(Address a, unsigned level) noexcept {
     return static_cast<unsigned>(a.value >> shift(level)) & (kEntries - 1);
   }

@@ -21,7 +21,8 @@ namespace pervma {
 class MmuHolder {
  protected:
   MmuHolder(SoftEngine& engine, Frame root) noexcept
-      : engine_(engine), soft_mmu_(engine.frames(), engine.caches(), root) {
+      : engine_(engine),
+        soft_mmu_(engine.frames(), engine.caches(), root, engine.swap(), engine.reclaim()) {
     engine_.space_begins();
   }
   ~MmuHolder() { engine_.space_ends(); }
@@ -50,6 +51,10 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
   FaultOutcome store(Address, std::span<const std::byte> from) override;
   Result<void> copy_out(Address, std::span<std::byte> to) override;
   Result<void> copy_in(Address, std::span<const std::byte> from) override;
+  Result<void> insert_pages(Address, std::span<PageBuffer>, const std::stop_token&) override;
+  std::byte* translate(Address a, Access access) const noexcept override {
+    return soft_mmu_.translate(a, access);
+  }
   FaultCounters fault_counters() const noexcept override { return counts_.sum(); }
 
   const SoftMmu& mmu() const noexcept { return soft_mmu_; }

@@ -22,13 +22,17 @@ std::unique_ptr<PagedAddressSpace<L>> PagedAddressSpace<L>::create(
 template <VmaLockDesign L>
 Result<std::unique_ptr<AddressSpace>> PagedAddressSpace<L>::fork(
     const std::stop_token& stop) noexcept {
-  std::unique_ptr<PagedAddressSpace> child = create(engine_, options_);
-  if (child == nullptr) return std::unexpected(Error::nomem);
-  // A child that came out half built is emptied by its destructor, before anyone saw it.
-  if (const Result<void> copied = child->copy_from(*this, stop); !copied) {
-    return std::unexpected(copied.error());
+  for (int rooms = 0;; ++rooms) {
+    std::unique_ptr<PagedAddressSpace> child = create(engine_, options_);
+    Result<void> copied = std::unexpected(Error::nomem);
+    if (child != nullptr) copied = child->copy_from(*this, stop);
+    if (copied) return child;
+    // What came out half built is empty; nobody saw it.
+    child.reset();
+    if (copied.error() != Error::nomem || rooms == SoftEngine::kMaxRooms || !engine_.make_room()) {
+      return std::unexpected(copied.error());
+    }
   }
-  return child;
 }
 
 template <VmaLockDesign L>

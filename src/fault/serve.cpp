@@ -15,14 +15,15 @@ FaultStep SoftMmu::serve(const FaultRequest& fault) noexcept {
   for (;;) {
     const PageEntry seen = slot.load();
     Step step;
-    if (seen.is_present()) {
+    if (seen.is_none()) {
+      step = fault.vma.is_anonymous() ? serve_anonymous(fault, slot) : serve_file(fault, slot);
+    } else if (seen.is_present()) {
       step = serve_present(fault, slot, seen);
-    } else if (seen.is_guard()) {
-      step = fault.validation.holds() ? FaultStep::map_error : FaultStep::needs_mmap_lock;
-    } else if (fault.vma.is_anonymous()) {
-      step = serve_anonymous(fault, slot);
+    } else if (seen.is_swap()) {
+      step = serve_swapped(fault, slot, seen);
     } else {
-      step = serve_file(fault, slot);
+      // A guard.
+      step = fault.validation.holds() ? FaultStep::map_error : FaultStep::needs_mmap_lock;
     }
     if (step) return *step;
   }
@@ -54,6 +55,7 @@ SoftMmu::Step SoftMmu::commit(const FaultRequest& fault, LeafSlot slot, PageEntr
   if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
   if (slot.peek() != seen) return {};
   slot.set(entry);
+  if (entry.allows(Right::write) && !entry.is_anon()) mark_dirty(entry.frame());
   return FaultStep::resolved;
 }
 
@@ -62,6 +64,7 @@ SoftMmu::Step SoftMmu::install_private(const FaultRequest& fault, LeafSlot slot,
                                        Frame made) noexcept {
   PERVMA_DASSERT(fault.access == Access::write && fault.vma.anon_vma() != nullptr);
   const Right rights = rights_of(fault.vma.flags());
+  frames_.set_mappers(made, fault.vma.mappers(), fault.vma.pgoff_at(fault.address));
   const Step step = commit(fault, slot, seen, PageEntry::page(made, PageKind::anon, rights));
   if (step != FaultStep::resolved) frames_.give_back(made, FrameUse::page, Fill::none);
   return step;

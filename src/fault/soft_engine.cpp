@@ -3,6 +3,7 @@
 #include <new>
 
 #include "fault/page_table.h"
+#include "fault/soft_mmu.h"
 #include "sync/rcu.h"
 
 namespace pervma {
@@ -11,9 +12,22 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   std::unique_ptr<FramePool> frames = FramePool::create(options.frames);
   if (frames == nullptr) return std::unexpected(Error::nomem);
   frames->make_present(options.present);
-  std::unique_ptr<Engine> engine(new (std::nothrow) SoftEngine(std::move(frames)));
-  if (engine == nullptr) return std::unexpected(Error::nomem);
+  std::unique_ptr<SoftEngine> engine(new (std::nothrow) SoftEngine(std::move(frames)));
+  if (engine == nullptr || (options.swap != nullptr && !engine->use_store(options.swap))) {
+    return std::unexpected(Error::nomem);
+  }
   return engine;
+}
+
+bool SoftEngine::use_store(std::shared_ptr<PageStore> store) noexcept {
+  swap_ = Swap::create(*frames_, std::move(store));
+  if (swap_ == nullptr) return false;
+  reclaim_.reset(new (std::nothrow) Reclaim(*frames_, *swap_));
+  return reclaim_ != nullptr && reclaim_->start();
+}
+
+SwapCounters SoftEngine::swap_counters() const noexcept {
+  return swap_ != nullptr ? swap_->counters() : SwapCounters{};
 }
 
 SoftEngine::~SoftEngine() {
@@ -38,9 +52,30 @@ Result<FileRef> SoftEngine::open(std::shared_ptr<BackingObject> object, FileMode
   return caches_.open(std::move(object), mode);
 }
 
+void SoftEngine::truncate(const FileRef& file) noexcept {
+  if (!file) return;
+  PageCache& cache = PageCache::of(*file.get());
+  cache.truncate();
+  SoftMmu::unmap_beyond_end(cache);
+}
+
+Result<PageBuffer> SoftEngine::alloc_page() noexcept {
+  Frame frame = frames_->alloc(FrameUse::page, Fill::none);
+  for (int i = 0; !frame && i < kMaxRooms && make_room(); ++i) {
+    frame = frames_->alloc(FrameUse::page, Fill::none);
+  }
+  if (!frame) return std::unexpected(Error::nomem);
+  return PageBuffer(*this, frame.number, frames_->data(frame));
+}
+
+void SoftEngine::free_page(uint32_t frame) noexcept {
+  frames_->give_back(Frame{frame}, FrameUse::page, Fill::none);
+}
+
 PageCount SoftEngine::frames_used() const noexcept { return {frames_->in_use(FrameUse::page)}; }
 
 void SoftEngine::quiesce() noexcept {
+  if (reclaim_ != nullptr) reclaim_->wait_idle();
   rcu_barrier();
   frames_->wait_for_retired();
   frames_->trim();

@@ -21,7 +21,10 @@ SoftMmu::Reach SoftMmu::load(Address a, std::span<std::byte> to) const noexcept 
     // The copy is good if the frame was here all the time; it may have become another's otherwise.
     std::atomic_thread_fence(std::memory_order_acquire);  // [P8] pairs with [P9]
     const PageEntry now = slot.peek();
-    if (now.allows(Right::user) && now.frame() == entry.frame()) return Reach::done;
+    if (!now.allows(Right::user) || now.frame() != entry.frame()) continue;
+    if (!now.is_young()) [[unlikely]]
+      slot.mark_used(now);
+    return Reach::done;
   }
 }
 
@@ -34,8 +37,18 @@ SoftMmu::Reach SoftMmu::store(Address a, std::span<const std::byte> from) noexce
   if (!entry.allows(Right::write)) return Reach::faults;
   // Whoever loads these bytes through an older entry of the frame also sees that it is gone.
   std::atomic_thread_fence(std::memory_order_release);  // [P9] pairs with [P8]
+  if (!entry.is_young()) [[unlikely]]
+    slot.set(entry.used());
   store_to_frame(frames_.data(entry.frame()) + a.offset_in_page(), from);
   return Reach::done;
+}
+
+std::byte* SoftMmu::translate(Address a, Access access) const noexcept {
+  const PageEntry entry = entry_at(a);
+  const Right wanted = access == Access::write  ? Right::write
+                       : access == Access::exec ? Right::exec
+                                                : Right::user;
+  return entry.allows(wanted) ? frames_.data(entry.frame()) : nullptr;
 }
 
 PageEntry SoftMmu::entry_at(Address a) const noexcept {
@@ -48,20 +61,23 @@ void SoftMmu::zap(Range range) noexcept { zap_entries(range, Marks::drop); }
 void SoftMmu::discard(Range range) noexcept { zap_entries(range, Marks::keep); }
 
 void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
+  const Invalidation told(notifiers_, range);
   FrameGather gather;
+  SlotGather slots;
   tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_none() || (marks == Marks::keep && entry.is_guard())) continue;
       leaf.set(i, PageEntry{});
-      if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
+      drop_entry(entry, gather, slots);
     }
   });
-  frames_.retire(gather);
+  finish(gather, slots);
 }
 
 void SoftMmu::mark_freed(Range range) noexcept {
+  const Invalidation told(notifiers_, range);
   tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
@@ -75,6 +91,7 @@ void SoftMmu::mark_freed(Range range) noexcept {
 void SoftMmu::reclaim(const VmaFields& vma, Range range) noexcept {
   const bool may_vanish = vma.flags().has(VmaFlag::droppable);
   FrameGather gather;
+  const Invalidation told(notifiers_, range);
   tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
@@ -86,10 +103,13 @@ void SoftMmu::reclaim(const VmaFields& vma, Range range) noexcept {
     }
   });
   frames_.retire(gather);
+  if (reclaim_ != nullptr) page_out(range, *reclaim_);
 }
 
 Result<void> SoftMmu::install_guards(Range range) noexcept {
+  const Invalidation told(notifiers_, range);
   FrameGather gather;
+  SlotGather slots;
   Result<void> result;
   for (Address at = range.start; at < range.end; at = at + kPageSize) {
     const LeafSlot slot = tables_.ensure(at);
@@ -100,9 +120,9 @@ Result<void> SoftMmu::install_guards(Range range) noexcept {
     const SpinGuard guard(slot.lock());
     const PageEntry entry = slot.peek();
     slot.set(PageEntry::guard());
-    if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
+    drop_entry(entry, gather, slots);
   }
-  frames_.retire(gather);
+  finish(gather, slots);
   return result;
 }
 
@@ -118,8 +138,9 @@ void SoftMmu::remove_guards(Range range) noexcept {
 void SoftMmu::residency(const VmaFields& vma, Range range, std::span<uint8_t> to) const noexcept {
   size_t page = 0;
   for (Address at = range.start; at < range.end; at = at + kPageSize, ++page) {
-    bool there = entry_at(at).is_present();
-    if (!there && !vma.is_anonymous()) {
+    const PageEntry entry = entry_at(at);
+    bool there = entry.is_present();
+    if (!there && !entry.is_swap() && !vma.is_anonymous()) {
       there = static_cast<bool>(PageCache::of(*vma.file).find(vma.pgoff_at(at)));
     }
     to[page] = there ? 1 : 0;
@@ -132,6 +153,7 @@ PageUse SoftMmu::page_use(Range range) const noexcept {
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_guard()) ++use.guard;
+      if (entry.is_swap()) ++use.swapped;
       if (!entry.is_present()) continue;
       ++(entry.is_zero_page() ? use.zero : entry.is_anon() ? use.anonymous : use.file);
     }
@@ -147,7 +169,12 @@ Result<void> SoftMmu::punch_hole(OpenFile& file, uint64_t first_page, PageCount 
   for (uint64_t i = 0; i < pages.value && cache.has_page(first_page + i); ++i) {
     const PageCache::Page page = cache.get_or_fill(first_page + i);
     if (page.end == PageCache::End::out_of_memory) return std::unexpected(Error::nomem);
-    if (page.end == PageCache::End::found) store_to_frame(frames_.data(page.frame), kZeros);
+    if (page.end != PageCache::End::found) continue;
+    store_to_frame(frames_.data(page.frame), kZeros);
+    mark_dirty(page.frame);
+    FrameGather gather;
+    frames_.drop(page.frame, gather);
+    frames_.retire(gather);
   }
   return {};
 }
@@ -159,6 +186,7 @@ void SoftMmu::free_tables(Range span, Range limits) noexcept {
 }
 
 void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
+  const Invalidation told(notifiers_, range);
   const Right most = rights_of(flags);
   tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
@@ -171,12 +199,34 @@ void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
   });
 }
 
+void SoftMmu::clear_written(Range range) noexcept {
+  const Invalidation told(notifiers_, range);
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (!entry.is_dirty()) continue;
+      leaf.set(i, entry.limited_to(without_write(entry.rights())).cleaned());
+    }
+  });
+}
+
+void SoftMmu::written(Range range, std::span<uint8_t> to) const noexcept {
+  std::fill_n(to.begin(), range.pages().value, uint8_t{0});
+  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      if (leaf.peek(i).is_dirty()) to[(leaf.address_of(i) - range.start) >> kPageShift] = 1;
+    }
+  });
+}
+
 // Before entries are looked at without their lock: a speculative fault has set its entry by now, or
 // will find that the space's sequence has moved.
 static void settle(const LeafSpan& leaf) noexcept { const SpinGuard guard(*leaf.lock); }
 
 Result<void> SoftMmu::move(Range from, Address to) noexcept {
   PERVMA_ASSERT(!from.intersects(Range{to, to + from.bytes()}));
+  const Invalidation told(notifiers_, from);
   Result<void> result;
   tables_.for_each_leaf(from, [&](const LeafSpan& leaf) {
     settle(leaf);
@@ -209,6 +259,7 @@ Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
   // Guard marks can be anywhere.
   const bool only_pages_of_others = vma.is_shared() || vma.anon_vma() == nullptr;
   if (only_pages_of_others && !vma.flags().has(VmaFlag::maybe_guard)) return {};
+  const Invalidation told(notifiers_, vma.range);
   auto& mmu = static_cast<SoftMmu&>(child);
   Result<void> result;
   tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
@@ -219,7 +270,7 @@ Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
 
 Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
   const auto is_copied = [](PageEntry e) {
-    return e.is_guard() || (e.is_present() && e.is_anon());
+    return e.is_guard() || (e.is_present() && e.is_anon()) || e.is_swap();
   };
   settle(leaf);
   unsigned first = leaf.first;
@@ -236,6 +287,7 @@ Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
     const PageEntry shared = entry.limited_to(without_write(entry.rights()));
     if (shared != entry) leaf.set(i, shared);
     if (shared.has_counted_frame()) frames_.hold(shared.frame());
+    if (shared.is_swap()) swap_->hold(shared.swap_slot());
     PERVMA_DASSERT(copy.ahead(i - first).peek().is_none());
     copy.ahead(i - first).init(shared);
   }

@@ -2,7 +2,8 @@
 //
 // It knows nothing of locks on VMAs: whoever calls serve() keeps the VMA by its read lock or by the
 // mmap lock, and says which, because some faults may be served under the mmap lock only. One source
-// file per kind of fault: anon_fault.cpp, file_fault.cpp, copy_on_write.cpp, chosen by serve.cpp.
+// file per kind of fault: anon_fault.cpp, file_fault.cpp, swap_fault.cpp, copy_on_write.cpp, chosen
+// by serve.cpp.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +11,14 @@
 #include <optional>
 #include <span>
 
+#include "fault/awaited_page.h"
+#include "fault/notifiers.h"
 #include "fault/page_caches.h"
 #include "fault/page_table.h"
+#include "fault/reclaim.h"
+#include "fault/swap.h"
 #include "pervma/fault.h"
+#include "pervma/page_buffer.h"
 #include "vm/mmu.h"
 
 namespace pervma {
@@ -59,9 +65,11 @@ struct FaultRequest {
 
 class SoftMmu final : public Mmu {
  public:
-  // Takes over the root table, a zeroed table frame of the pool.
-  SoftMmu(FramePool& frames, PageCaches& caches, Frame root) noexcept
-      : frames_(frames), caches_(caches), tables_(frames, root) {}
+  // Takes over the root table, a zeroed table frame of the pool. `reclaim` and `swap`: null, or the
+  // engine's, and then both.
+  SoftMmu(FramePool& frames, PageCaches& caches, Frame root, Swap* swap = nullptr,
+          Reclaim* reclaim = nullptr) noexcept
+      : frames_(frames), caches_(caches), swap_(swap), reclaim_(reclaim), tables_(frames, root) {}
 
   // --- faults and data ---------------------------------------------------------------------------
 
@@ -69,6 +77,8 @@ class SoftMmu final : public Mmu {
   // for a grace period when frames run out. About 20 ns when the page is there, else the page's
   // cost.
   [[nodiscard]] FaultStep serve(const FaultRequest& fault) noexcept;
+  // What the fault that answered must_wait has to wait for; the VMA is still kept.
+  [[nodiscard]] AwaitedPage awaited(const VmaFields&, Address) noexcept;
   enum class Reach : uint8_t { done, faults };
   // Bytes of one page, as a processor's loads. Lock-free; `faults` when the entry does not allow
   // it.
@@ -76,12 +86,23 @@ class SoftMmu final : public Mmu {
   // The same for stores; takes the lock of the page's table.
   [[nodiscard]] Reach store(Address, std::span<const std::byte> from) noexcept;
 
+  // Where the page is, if its entry allows the access. Lock-free.
+  [[nodiscard]] std::byte* translate(Address, Access) const noexcept;
+  // Puts the pages into the VMA, which is anonymous, has an anon_vma and holds them all; those that
+  // were put are empty afterwards (zero_copy.cpp).
+  struct Insertion {
+    std::optional<Error> error;
+    std::size_t done = 0;
+  };
+  Insertion insert(const VmaFields&, Address, std::span<PageBuffer>) noexcept;
+
   // --- mapping operations ------------------------------------------------------------------------
 
   void zap(Range) noexcept override;
   void discard(Range) noexcept override;
   void mark_freed(Range) noexcept override;
   void reclaim(const VmaFields&, Range) noexcept override;
+  void age(Range) noexcept override;
   Result<void> install_guards(Range) noexcept override;
   void remove_guards(Range) noexcept override;
   void free_tables(Range span, Range limits) noexcept override;
@@ -90,8 +111,23 @@ class SoftMmu final : public Mmu {
   Result<void> copy_to(Mmu& child, const VmaFields& vma) noexcept override;
   void residency(const VmaFields&, Range, std::span<uint8_t> to) const noexcept override;
   PageUse page_use(Range) const noexcept override;
+  void clear_written(Range) noexcept override;
+  void written(Range, std::span<uint8_t> to) const noexcept override;
+  Result<void> add_notifier(PageNotifier& n) noexcept override { return notifiers_.add(n); }
+  void remove_notifier(PageNotifier& n) noexcept override { notifiers_.remove(n); }
+  const char* check(const VmaFields&) const noexcept override;
+  Result<void> write_back(OpenFile&, uint64_t first_page, PageCount) noexcept override;
   Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept override;
   Result<FileRef> create_shared_memory(uint64_t bytes) noexcept override;
+
+  // Takes the pages that the object is too short for out of every mapping (reverse_map.cpp).
+  static void unmap_beyond_end(PageCache&) noexcept;
+  // Takes the right to write one page of the cache from every mapping.
+  static void write_protect_all(PageCache&, uint64_t index) noexcept;
+
+  // Whether the page may go to the store, and its going, with the mappers locked (swap_fault.cpp).
+  static bool may_evict(Mappers&, uint64_t index, Frame, bool ask) noexcept;
+  static void exchange_for_slot(Mappers&, uint64_t index, Frame, Swap&, uint32_t slot) noexcept;
 
   // A moment's entry; for tests and statistics.
   [[nodiscard]] PageEntry entry_at(Address) const noexcept;
@@ -105,9 +141,28 @@ class SoftMmu final : public Mmu {
   Step serve_present(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // serve.cpp
   Step serve_anonymous(const FaultRequest&, LeafSlot) noexcept;                // anon_fault.cpp
   Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
+  Step map_cached(const FaultRequest&, LeafSlot, Frame cached) noexcept;
+  void map_around(const FaultRequest&, LeafSlot) noexcept;
+  bool map_one(LeafSlot, Frame held, Right rights) noexcept;
+  void forget_around(const FaultRequest&, LeafSlot) noexcept;
+  void mark_dirty(Frame frame) noexcept {
+    frames_.meta(frame).dirty.store(1, std::memory_order_relaxed);
+  }
+  Step serve_swapped(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // swap_fault.cpp
+  void page_out(Range, Reclaim&) noexcept;
+  // Gives up what an entry that is no more had, under its table's lock.
+  void drop_entry(PageEntry entry, FrameGather& gather, SlotGather& slots) noexcept {
+    if (entry.has_counted_frame()) frames_.drop(entry.frame(), gather);
+    if (entry.is_swap()) swap_->drop(entry.swap_slot(), slots);
+  }
+  // The end of that, without locks.
+  void finish(FrameGather& gather, SlotGather& slots) noexcept {
+    frames_.retire(gather);
+    if (swap_ != nullptr) swap_->free(slots);
+  }
   Step copy_on_write(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // copy_on_write.cpp
   // Sets the entry if it still is what was seen, and if the request still holds.
-  static Step commit(const FaultRequest&, LeafSlot, PageEntry seen, PageEntry entry) noexcept;
+  Step commit(const FaultRequest&, LeafSlot, PageEntry seen, PageEntry entry) noexcept;
   Frame alloc_page(const FaultRequest& fault, Fill fill) noexcept {
     const bool may_wait = fault.hold != FaultHold::speculation;
     return frames_.alloc(FrameUse::page, fill, may_wait ? Patience::wait : Patience::none);
@@ -123,7 +178,10 @@ class SoftMmu final : public Mmu {
 
   FramePool& frames_;
   PageCaches& caches_;
+  Swap* const swap_;
+  Reclaim* const reclaim_;
   PageTable tables_;
+  Notifiers notifiers_;
 };
 
 }  // namespace pervma

@@ -2,8 +2,8 @@
 // to a VMA for whoever serves its faults. Pages are reached through an Mmu; faults and data access
 // are added by src/fault, which derives from this.
 //
-// Lock order: mmap lock > VMA write lock > anon lock. Every function below that is annotated
-// PERVMA_REQUIRES(mm_) runs under the mmap lock for write.
+// Lock order: mmap lock > VMA write lock > anon lock > mappers lock. Every function below that is
+// annotated PERVMA_REQUIRES(mm_) runs under the mmap lock for write.
 #pragma once
 
 #include <atomic>
@@ -47,6 +47,8 @@ class BasicAddressSpace : public AddressSpace {
  public:
   using VmaT = Vma<L>;
 
+  class AllLocks;  // all_locks.h
+
   struct Lookup {
     LookupEnd end;
     uint8_t misses;  // times a detached VMA was met
@@ -73,6 +75,11 @@ class BasicAddressSpace : public AddressSpace {
   Result<void> sync(Address, uint64_t length, SyncFlags, const std::stop_token&) override;
   Result<void> residency(Address, uint64_t length, std::span<uint8_t>,
                          const std::stop_token&) const override;
+  Result<void> add_notifier(PageNotifier&, const std::stop_token&) override;
+  void remove_notifier(PageNotifier&) override;
+  Result<void> clear_written(Address, uint64_t length, const std::stop_token&) override;
+  Result<void> written(Address, uint64_t length, std::span<uint8_t>,
+                       const std::stop_token&) const override;
   void set_brk_start(Address) override;
   Result<void> map_special(Range, Prot, const char* name) override;
   void set_stack(Address) override;
@@ -176,6 +183,8 @@ class BasicAddressSpace : public AddressSpace {
   void copy_fields(VmaT& to, const VmaT& from) noexcept;
   void give_anon_vma(VmaT& to, const VmaT& from) noexcept;
   void drop_anon_vma(VmaT&) noexcept;
+  static void join_mappers(VmaT&) noexcept;
+  static void leave_mappers(VmaT&) noexcept;
   void insert(VmaT&) noexcept PERVMA_REQUIRES(mm_);
   void write_to_tree(VmaT&) noexcept PERVMA_REQUIRES(mm_);
   void remove_merged(VmaT&) noexcept PERVMA_REQUIRES(mm_);
@@ -260,7 +269,11 @@ class BasicAddressSpace : public AddressSpace {
 
   // --- maps.h ---
   template <class Visit>
-  void for_each_vma(Visit visit) const;
+  void walk_vmas(Visit visit) const;
+  static MapperView view_of(const MapperLink& link) noexcept {
+    const auto& v = static_cast<const VmaT&>(link);
+    return {v.range, v.pgoff, v.flags()};
+  }
   VmaInfo info_of(const VmaT&) const;
   void tell(const VmaT&) const noexcept PERVMA_REQUIRES(mm_);
 
@@ -268,6 +281,7 @@ class BasicAddressSpace : public AddressSpace {
   TypeStableCache<VmaT>& cache_;
   VmaReaperOf<L> reaper_;
   const SpaceOptions options_;
+  const MapperSpace mapper_space_{mmu_, &view_of};
   // Under mm_ (the tree also under RCU, by its own rules).
   MapleTree tree_;
   uint64_t map_count_ = 0;

@@ -5,6 +5,7 @@
 
 #include "vm/address_space.h"
 #include "vm/advise.h"
+#include "vm/all_locks.h"
 #include "vm/brk.h"
 #include "vm/lifecycle.h"
 #include "vm/limits.h"
@@ -17,3 +18,4 @@
 #include "vm/remap.h"
 #include "vm/residency.h"
 #include "vm/seal.h"
+#include "vm/written.h"

@@ -90,6 +90,7 @@ Result<void> BasicAddressSpace<L>::advise_pages_of(const VmaT& v, Range range,
     case Advice::dontneed:
     case Advice::dontneed_locked: mmu_.discard(range); return {};
     case Advice::free: mmu_.mark_freed(range); return {};
+    case Advice::cold: mmu_.age(range); return {};
     case Advice::pageout: mmu_.reclaim(v, range); return {};
     case Advice::guard_remove: mmu_.remove_guards(range); return {};
     case Advice::remove: {

@@ -4,8 +4,8 @@
 
 namespace pervma {
 
-AnonVma::AnonVma(uint64_t id, AnonVma* parent) noexcept : id_(id), parent_(parent) {
-  refs_.set(1);
+AnonVma::AnonVma(uint64_t id, AnonVma* parent) noexcept
+    : id_(id), parent_(parent), root_(parent != nullptr ? parent->root_ : this) {
   if (parent_ != nullptr) {
     parent_->hold();
     parent_->children_.fetch_add(1, std::memory_order_relaxed);
@@ -23,7 +23,7 @@ void AnonVma::drop() noexcept {
   while (a != nullptr && a->refs_.put()) {  // A loop: families can be long.
     AnonVma* const parent = a->parent_;
     if (parent != nullptr) parent->children_.fetch_sub(1, std::memory_order_relaxed);
-    delete a;
+    free_later(a);
     a = parent;
   }
 }

@@ -1,5 +1,6 @@
 // anon_vma.h: the identity that faulted private memory gets: two VMAs merge only when theirs agree.
-// Its reverse map (from frames to VMAs) is not here yet; what merging and fork need is.
+// The one without a parent, the root, is also the reverse map of its whole family (mappers.h): a
+// page can be shown by VMAs of any member, and a family is as large as its forks.
 //
 // A VMA's chain is the set of identities whose pages it may show: its own, and after a fork those
 // of its ancestors. The ancestors' part is immutable and shared, so that a split clones a chain
@@ -11,10 +12,11 @@
 
 #include "sync/native_platform.h"
 #include "sync/refcount.h"
+#include "vm/mappers.h"
 
 namespace pervma {
 
-class AnonVma {
+class AnonVma final : public Mappers {
  public:
   // Null when there is no memory. The caller holds one reference. `parent` is the identity
   // that a fork's child descends from, or null.
@@ -22,8 +24,10 @@ class AnonVma {
 
   uint64_t id() const noexcept { return id_; }
 
-  void hold() noexcept { (void)refs_.get(); }
-  void drop() noexcept;  // The last drop frees it and its hold on the parent.
+  // Held by every member of the family.
+  AnonVma& root() noexcept { return *root_; }
+
+  void drop() noexcept override;  // The last drop frees it and its hold on the parent.
 
   // VMAs whose own identity this is, and identities that forks derived from it. Relaxed counters:
   // read and written under the mmap lock for write of a space of the family; a stale value only
@@ -36,13 +40,13 @@ class AnonVma {
 
  private:
   AnonVma(uint64_t id, AnonVma* parent) noexcept;
-  ~AnonVma() = default;
+  ~AnonVma() override = default;
 
   const uint64_t id_;
   AnonVma* const parent_;  // held
+  AnonVma* const root_;
   std::atomic<int> vmas_{0};
   std::atomic<int> children_{0};
-  Refcount refs_;
 };
 
 // The ancestors' part of a chain: an immutable, counted array. A null pointer is the empty one.

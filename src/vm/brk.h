@@ -105,8 +105,11 @@ auto BasicAddressSpace<L>::expand_stack(Address address) noexcept -> VmaT* {
   if (!may_map(grow) || !may_lock(v->flags(), grow << kPageShift)) return nullptr;
   if (!reserve({0, 1}) || !prepare_anon_vma(*v)) return nullptr;
   v->lock_write(mm_);
-  v->range.start = start;
-  v->pgoff = v->pgoff - grow;
+  {
+    const MappersGuard guard(v->joined());
+    v->range.start = start;
+    v->pgoff = v->pgoff - grow;
+  }
   mapped_pages_ += grow;
   if (v->flags().has(VmaFlag::locked)) locked_pages_ += grow;
   write_to_tree(*v);

@@ -44,7 +44,6 @@ void BasicAddressSpace<L>::exit() noexcept {
 // Nobody can look a VMA up any more, or could yet: they are freed directly.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::take_down(Address end) noexcept {
-  mmu_.free_tables({Address{0}, options_.top}, {Address{0}, options_.top});
   tree_.set_rcu_mode(RcuMode::off);
   MapleTree::Cursor cursor(tree_, 0);
   void* p = end.value == 0 ? nullptr : cursor.find(0, end.value - 1);
@@ -55,6 +54,7 @@ void BasicAddressSpace<L>::take_down(Address end) noexcept {
     --map_count_;
     destroy(v);
   }
+  mmu_.free_tables({Address{0}, options_.top}, {Address{0}, options_.top});
   tree_.clear();
   PERVMA_ASSERT_OP(map_count_, ==, 0u);
   mapped_pages_ = 0;

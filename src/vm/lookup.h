@@ -115,6 +115,8 @@ bool BasicAddressSpace<L>::prepare_anon_vma(VmaT& v) noexcept {
     if (anon == nullptr) return false;
   }
   anon->add_vma(1);
+  // In the list before a fault can see the identity and give it a page.
+  if (v.is_anonymous()) anon->root().add(v);
   v.set_anon_vma(anon);
   return true;
 }

@@ -86,7 +86,7 @@ std::optional<VmaInfo> BasicAddressSpace<L>::find_vma(Address a) const {
 // that was reached is met again.
 template <VmaLockDesign L>
 template <class Visit>
-void BasicAddressSpace<L>::for_each_vma(Visit visit) const {
+void BasicAddressSpace<L>::walk_vmas(Visit visit) const {
   if constexpr (kLocksVmas<L>) {
     struct Hold {
       NextVma next;
@@ -112,14 +112,14 @@ void BasicAddressSpace<L>::for_each_vma(Visit visit) const {
 template <VmaLockDesign L>
 std::string BasicAddressSpace<L>::to_maps() const {
   std::string text;
-  for_each_vma([&](const VmaT& v) { text += maps_line(info_of(v)); });
+  walk_vmas([&](const VmaT& v) { text += maps_line(info_of(v)); });
   return text;
 }
 
 template <VmaLockDesign L>
 SpaceStatistics BasicAddressSpace<L>::statistics() const {
   SpaceStatistics s;
-  for_each_vma([&](const VmaT& v) {
+  walk_vmas([&](const VmaT& v) {
     ++s.vmas;
     s.mapped.value += v.range.pages().value;
     if (v.flags().has(VmaFlag::locked)) s.locked.value += v.range.pages().value;
@@ -186,6 +186,10 @@ std::string BasicAddressSpace<L>::check() const {
     if (v.is_anonymous() && v.is_shared()) return wrong("shared without an object");
     if (v.anon_vma() != nullptr && v.is_shared()) return wrong("shared, with an anon_vma");
     if (v.ancestors != nullptr && v.anon_vma() == nullptr) return wrong("a chain without identity");
+    // reverse map: in the list that its frames lead to; its entries are right
+    if (v.mappers() != nullptr && !v.is_linked()) return wrong("not in the list of its mappers");
+    if (&v.mapper_space() != &mapper_space_) return wrong("another space's pages");
+    if (const char* bad = mmu_.check(v); bad != nullptr) return wrong(bad);
     last_end = v.end();
     pages += v.range.pages().value;
   }

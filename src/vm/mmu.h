@@ -13,6 +13,7 @@
 #include "pervma/address.h"
 #include "pervma/error.h"
 #include "pervma/file.h"
+#include "pervma/notifier.h"
 #include "pervma/vma_info.h"
 #include "vm/vma.h"
 
@@ -32,10 +33,12 @@ class Mmu {
   // The program does not need what its private pages hold, if it does not write them again: they
   // stay, until reclaim(). Needs: a lock that keeps the VMA.
   virtual void mark_freed(Range) noexcept = 0;
-  // Takes away what may go without being kept anywhere: private pages that were marked freed and
-  // not written since, all of droppable memory. The range is a part of the VMA. Needs: a lock that
-  // keeps it.
+  // Takes away what may go: private pages that were marked freed and not written since, all of
+  // droppable memory; and what the engine's store keeps, if it has one. The range is a part of the
+  // VMA. Needs: a lock that keeps it.
   virtual void reclaim(const VmaFields& vma, Range) noexcept = 0;
+  // Has the pages look as if they had not been used lately. Needs: a lock that keeps the VMA.
+  virtual void age(Range) noexcept = 0;
   // Puts a guard mark in place of every page of the range: an access is refused there. Needs:
   // quiet. Error::nomem: a part may be marked.
   virtual Result<void> install_guards(Range) noexcept = 0;
@@ -59,11 +62,24 @@ class Mmu {
   // in the object's cache. Needs: a lock that keeps the VMA.
   virtual void residency(const VmaFields& vma, Range range,
                          std::span<uint8_t> to) const noexcept = 0;
+  // Takes from every page of the range the right to be written and the mark that it was. Needs:
+  // quiet.
+  virtual void clear_written(Range) noexcept = 0;
+  // One byte per page: 1 when it was written since. Needs: a lock that keeps the VMAs.
+  virtual void written(Range, std::span<uint8_t> to) const noexcept = 0;
+  // Whom to tell of changes. Needs: all locks of the space (all_locks.h).
+  virtual Result<void> add_notifier(PageNotifier&) noexcept = 0;
+  virtual void remove_notifier(PageNotifier&) noexcept = 0;
   // Counts the entries of the range. Needs: a lock that keeps the VMA.
   virtual PageUse page_use(Range) const noexcept = 0;
+  // What is wrong with the entries of the VMA, or null. Needs: the mmap lock for write.
+  virtual const char* check(const VmaFields&) const noexcept { return nullptr; }
   // Makes pages of an object zero, for everybody who maps them; private copies stay. Error::nomem:
   // a part may be zero. Needs: a reference to the opening; waits for the object's read_page().
   virtual Result<void> punch_hole(OpenFile&, uint64_t first_page, PageCount) noexcept = 0;
+  // Gives what was written through shared mappings to the object, which keeps it. Error::io: it
+  // could not; what it has not got stays to be given. Needs: a reference to the opening; may wait.
+  virtual Result<void> write_back(OpenFile&, uint64_t first_page, PageCount) noexcept = 0;
   // A new object of zero pages for a shared anonymous mapping.
   virtual Result<FileRef> create_shared_memory(uint64_t bytes) noexcept = 0;
 };

@@ -6,6 +6,7 @@
 #include "pervma/file.h"
 #include "sync/native_platform.h"
 #include "sync/refcount.h"
+#include "vm/mappers.h"
 
 namespace pervma {
 
@@ -13,15 +14,17 @@ namespace pervma {
 // by the fault layer only, shared by all openings of the object.
 class OpenFile {
  public:
-  OpenFile(std::shared_ptr<BackingObject> object, FileMode mode,
-           std::shared_ptr<void> pages) noexcept
-      : object_(std::move(object)), pages_(std::move(pages)), mode_(mode) {
+  OpenFile(std::shared_ptr<BackingObject> object, FileMode mode, std::shared_ptr<void> pages,
+           Mappers* mappers = nullptr) noexcept
+      : object_(std::move(object)), pages_(std::move(pages)), mappers_(mappers), mode_(mode) {
     refs_.set(1);
   }
 
   BackingObject& object() const noexcept { return *object_; }
   FileMode mode() const noexcept { return mode_; }
   void* pages() const noexcept { return pages_.get(); }
+  // Who may show the object's pages; belongs to `pages`. Null: nobody asks.
+  Mappers* mappers() const noexcept { return mappers_; }
 
   // One more reference for a holder of one.
   void hold() noexcept { (void)refs_.get(); }
@@ -35,6 +38,7 @@ class OpenFile {
 
   const std::shared_ptr<BackingObject> object_;
   const std::shared_ptr<void> pages_;
+  Mappers* const mappers_;
   const FileMode mode_;
   Refcount refs_;
 };

@@ -189,12 +189,18 @@ Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
   const VmaT* copy = copy_vma(s);
   if (s.vma->flags().has(VmaFlag::locked)) locked_pages_ += s.new_length >> kPageShift;
   const Range source = s.source();
+  bool failed = false;
   if (!source.empty()) {
+    // Who comes from a frame waits, and finds the entry in one of the two.
+    const MappersGuard guard(s.vma->joined());
     if (Result<void> moved = mmu_.move(source, s.to); !moved) {
       (void)mmu_.move({s.to, s.to + s.old_length}, source.start);
-      (void)unmap_reserved({s.to, s.to + s.new_length});
-      return std::unexpected(Error::nomem);
+      failed = true;
     }
+  }
+  if (failed) {
+    (void)unmap_reserved({s.to, s.to + s.new_length});
+    return std::unexpected(Error::nomem);
   }
   if (s.has(RemapFlags::dontunmap)) {
     VmaT& left = *s.vma;

@@ -36,21 +36,38 @@ Result<void> BasicAddressSpace<L>::sync(Address start, uint64_t length, SyncFlag
   }
   const Address end = start + ((length + kPageMask) & ~kPageMask);
   if (end < start) return std::unexpected(Error::nomem);
-  std::optional<MmapRead> read = MmapRead::lock_killable(mm_, stop);
-  if (!read) return std::unexpected(Error::intr);
   bool met_hole = false;
   for (Address at = start; at < end;) {
-    const VmaT* v = vma_from(at);
-    if (v == nullptr) return std::unexpected(Error::nomem);
-    if (at < v->start()) {
-      if (flags == SyncFlags::async) return std::unexpected(Error::nomem);
-      met_hole = true;
-      if (v->start() >= end) break;
+    FileRef file;
+    Range part{};
+    uint64_t first_page = 0;
+    {
+      std::optional<MmapRead> read = MmapRead::lock_killable(mm_, stop);
+      if (!read) return std::unexpected(Error::intr);
+      const VmaT* v = vma_from(at);
+      if (v == nullptr) return std::unexpected(Error::nomem);
+      if (at < v->start()) {
+        if (flags == SyncFlags::async) return std::unexpected(Error::nomem);
+        met_hole = true;
+        if (v->start() >= end) break;
+      }
+      if (any(flags & SyncFlags::invalidate) && v->flags().has(VmaFlag::locked)) {
+        return std::unexpected(Error::busy);
+      }
+      part = v->range.intersection({at, end});
+      if (any(flags & SyncFlags::sync) && v->is_shared() && !v->is_anonymous()) {
+        v->file->hold();
+        file = FileRef(v->file);
+        first_page = v->pgoff_at(part.start);
+      }
+      at = v->end();
     }
-    if (any(flags & SyncFlags::invalidate) && v->flags().has(VmaFlag::locked)) {
-      return std::unexpected(Error::busy);
+    // Waits for the object, who may take long.
+    if (file) {
+      if (Result<void> kept = mmu_.write_back(*file.get(), first_page, part.pages()); !kept) {
+        return kept;
+      }
     }
-    at = v->end();
   }
   if (met_hole) return std::unexpected(Error::nomem);
   return {};

@@ -68,7 +68,10 @@ void BasicAddressSpace<L>::unlink(const Removed& removed) noexcept {
 // least: no new mapping can come into the hole meanwhile, so its tables are nobody else's.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::dispose(const Removed& removed) noexcept {
-  for (VmaT* v = removed.first; v != nullptr; v = v->next_detached) mmu_.zap(v->range);
+  for (VmaT* v = removed.first; v != nullptr; v = v->next_detached) {
+    mmu_.zap(v->range);
+    leave_mappers(*v);  // Before its tables go.
+  }
   mmu_.free_tables(removed.span, removed.limits);
   for (VmaT* v = removed.first; v != nullptr;) {
     VmaT* const next = v->next_detached;

@@ -20,6 +20,8 @@ namespace pervma {
 class VmContext {
  public:
   NodePool nodes;
+  // One space at a time takes all its locks. After the mmap lock.
+  std::mutex all_locks;
 
   VmContext() noexcept = default;
   VmContext(const VmContext&) = delete;

@@ -5,8 +5,9 @@
 // what is rarely looked at, so that readers' writes do not disturb each other's reads of the first.
 //
 // field          written under                          read under
-// range, pgoff   mmap write + VMA write                 mmap lock, or VMA read
-// flags, name    mmap write + VMA write                 mmap lock, or VMA read
+// range, pgoff   mmap write + VMA write + mappers lock  mmap lock, or VMA read, or mappers lock
+// flags          mmap write + VMA write + mappers lock  mmap lock, or VMA read, or mappers lock
+// name           mmap write + VMA write                 mmap lock, or VMA read
 // file           before attach only                     as flags
 // anon_vma       null -> set: mmap read + the space's   mmap lock, or VMA read (atomic: it may
 //                anon lock; else mmap write + VMA write be set beside a reader)
@@ -49,7 +50,7 @@ class VmaWithLock<L, FarPlace::first_line> : public VmaFieldsOf<L> {
 struct NoVmaGrave {};
 
 template <VmaLockDesign L>
-class alignas(64) Vma : public VmaWithLock<L> {
+class alignas(64) Vma : public VmaWithLock<L>, public MapperLink {
  public:
   using VmaWithLock<L>::near;
   using VmaWithLock<L>::far;
@@ -87,6 +88,8 @@ class alignas(64) Vma : public VmaWithLock<L> {
   // Write-locks the VMA and sets its flags.
   void reset_flags(MmapLock& mm, VmaFlags f) noexcept PERVMA_REQUIRES(mm) {
     lock_write(mm);
+    // Who comes from a frame asks whether the memory is locked.
+    const MappersGuard guard(joined());
     this->flags_ = f;
   }
   // Under the anon lock of the space and the mmap lock for read, or write-locked, or detached.
@@ -94,6 +97,10 @@ class alignas(64) Vma : public VmaWithLock<L> {
     this->anon_vma_.store(a, std::memory_order_release);  // [V2] pairs with [V1]
   }
   bool chain_is_singular() const noexcept { return ancestors == nullptr; }
+
+  // The list that the VMA is in, if it is in one. Under the mmap lock for write, or while nobody
+  // else sees it.
+  Mappers* joined() const noexcept { return is_linked() ? this->mappers() : nullptr; }
 };
 
 template <VmaLockDesign L>

@@ -22,6 +22,7 @@ bool BasicAddressSpace<L>::reserve(Need need) noexcept {
       cache_.free(v);
       return false;
     }
+    v->set_mapper_space(mapper_space_);
     v->next_detached = spares_;
     spares_ = v;
     ++spare_count_;
@@ -46,6 +47,7 @@ auto BasicAddressSpace<L>::take_spare() noexcept -> VmaT& {
 // Gives back a VMA that nobody can reach any more: count 0 (rule 10), reusable at once.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::destroy(VmaT& v) noexcept {
+  leave_mappers(v);
   drop_anon_vma(v);
   if (v.file != nullptr) v.file->drop();
   v.file = nullptr;
@@ -55,8 +57,24 @@ void BasicAddressSpace<L>::destroy(VmaT& v) noexcept {
   reaper_.free(v);
 }
 
+// Whoever comes from a frame finds the VMA from here on. It has its bounds; may be in already.
+template <VmaLockDesign L>
+void BasicAddressSpace<L>::join_mappers(VmaT& v) noexcept {
+  if (v.joined() != nullptr) return;
+  if (Mappers* mappers = v.mappers()) mappers->add(v);
+}
+
+// Its pages are gone, or a neighbour's.
+template <VmaLockDesign L>
+void BasicAddressSpace<L>::leave_mappers(VmaT& v) noexcept {
+  if (Mappers* mappers = v.joined()) mappers->remove(v);
+}
+
+// The identity of a VMA that others see changes only while it is write-locked (rule R8): a fault
+// would find its own.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::give_anon_vma(VmaT& to, const VmaT& from) noexcept {
+  PERVMA_DASSERT(to.is_detached() || L::is_write_locked(to.near, mm_));
   AnonVma* const anon = from.anon_vma();
   if (anon == nullptr) return;
   anon->hold();
@@ -71,6 +89,7 @@ void BasicAddressSpace<L>::drop_anon_vma(VmaT& v) noexcept {
   if (v.ancestors != nullptr) v.ancestors->drop();
   v.ancestors = nullptr;
   if (AnonVma* anon = v.anon_vma()) {
+    if (v.is_anonymous()) leave_mappers(v);
     v.set_anon_vma(nullptr);
     anon->add_vma(-1);
     anon->drop();
@@ -107,6 +126,7 @@ void BasicAddressSpace<L>::write_to_tree(VmaT& v) noexcept {
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::insert(VmaT& v) noexcept {
   v.lock_write(mm_);
+  join_mappers(v);
   L::attach(v.near, v.far, mm_);
   write_to_tree(v);
   ++map_count_;
@@ -129,15 +149,19 @@ auto BasicAddressSpace<L>::split(VmaT& v, Address at, NewHalf half) noexcept -> 
   VmaT& fresh = take_spare();
   v.lock_write(mm_);
   copy_fields(fresh, v);
-  if (half == NewHalf::below) {
-    fresh.range = {v.start(), at};
-    fresh.pgoff = v.pgoff;
-    v.pgoff = v.pgoff_at(at);
-    v.range.start = at;
-  } else {
-    fresh.range = {at, v.end()};
-    fresh.pgoff = v.pgoff_at(at);
-    v.range.end = at;
+  const bool below = half == NewHalf::below;
+  fresh.range = below ? Range{v.start(), at} : Range{at, v.end()};
+  fresh.pgoff = v.pgoff_at(fresh.start());
+  // For a moment both show the new half's pages: none is missed.
+  join_mappers(fresh);
+  {
+    const MappersGuard guard(v.joined());
+    if (below) {
+      v.pgoff = v.pgoff_at(at);
+      v.range.start = at;
+    } else {
+      v.range.end = at;
+    }
   }
   mapped_pages_ -= fresh.range.pages().value;  // insert() counts them again
   insert(fresh);
@@ -214,19 +238,24 @@ auto BasicAddressSpace<L>::merge_range(const Merge& m, bool left, bool right) no
   survivor.reset_flags(mm_, survivor.flags() | sticky);
   if (m.middle == nullptr) mapped_pages_ += r.pages().value;
 
-  if (m.middle != nullptr && !middle_goes) {  // It keeps the part that is not given away.
-    if (left) {
-      m.middle->pgoff = m.middle->pgoff_at(r.end);
-      m.middle->range.start = r.end;
-    } else {
-      m.middle->range.end = r.start;
+  join_mappers(survivor);
+  {
+    // The middle is in the same list, or in none.
+    const MappersGuard guard(survivor.joined());
+    if (m.middle != nullptr && !middle_goes) {  // It keeps the part that is not given away.
+      if (left) {
+        m.middle->pgoff = m.middle->pgoff_at(r.end);
+        m.middle->range.start = r.end;
+      } else {
+        m.middle->range.end = r.start;
+      }
     }
-  }
-  if (left) {
-    survivor.range.end = right ? m.next->end() : r.end;
-  } else {
-    survivor.pgoff = m.traits.pgoff;
-    survivor.range.start = r.start;
+    if (left) {
+      survivor.range.end = right ? m.next->end() : r.end;
+    } else {
+      survivor.pgoff = m.traits.pgoff;
+      survivor.range.start = r.start;
+    }
   }
   write_to_tree(survivor);
   if (middle_goes) remove_merged(*m.middle);

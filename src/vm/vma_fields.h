@@ -34,6 +34,13 @@ class VmaFields {
   AnonVma* anon_vma() const noexcept {
     return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
   }
+  // The list in which whoever comes from one of its frames finds the VMA; null: it has no such
+  // frames yet. Of a copy only inside the read section in which it was made.
+  Mappers* mappers() const noexcept {
+    if (OpenFile* const f = file) return f->mappers();
+    AnonVma* const anon = anon_vma();
+    return anon != nullptr ? &anon->root() : nullptr;
+  }
 
  protected:
   friend class RacyVmaFields;
@@ -84,6 +91,13 @@ class RacyVmaFields {
   uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - start()) >> kPageShift); }
   AnonVma* anon_vma() const noexcept {
     return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
+  }
+  // The list in which whoever comes from one of its frames finds the VMA; null: it has no such
+  // frames yet. Of a copy only inside the read section in which it was made.
+  Mappers* mappers() const noexcept {
+    if (OpenFile* const f = file) return f->mappers();
+    AnonVma* const anon = anon_vma();
+    return anon != nullptr ? &anon->root() : nullptr;
   }
 
   // A copy, as the functions that look at a VMA's fields take it.

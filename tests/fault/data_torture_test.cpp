@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fault/soft_engine.h"
+#include "tests/fault/failing_store.h"
 #include "tests/fault/support.h"
 
 namespace pervma {
@@ -156,9 +157,10 @@ class DataTorture : public ::testing::TestWithParam<Design> {
   static constexpr int kSteps = 4000;
   static constexpr Address kBase{0x10'0000'0000 - 2 * kPart * kPageSize};  // crosses tables
 
-  void start(PageCount frames) {
+  void start(PageCount frames, std::shared_ptr<PageStore> store = nullptr) {
     EngineOptions options;
     options.frames = frames;
+    options.swap = std::move(store);
     engine_ = *Engine::create(options);
     SpaceOptions space;
     space.design = GetParam();
@@ -170,6 +172,7 @@ class DataTorture : public ::testing::TestWithParam<Design> {
   }
   void run() {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (unsigned t = 0; t < kThreads; ++t) {
       threads.emplace_back([this, t] {
         for (int i = 0; i < kSteps && !HasFatalFailure(); ++i) owners_[t]->step();
@@ -181,6 +184,7 @@ class DataTorture : public ::testing::TestWithParam<Design> {
     EXPECT_EQ(space_->check(), "");
     owners_.clear();
     space_.reset();
+    engine_->quiesce();
     EXPECT_EQ(engine_->frames_used(), PageCount{0});
   }
 
@@ -199,6 +203,24 @@ TEST_P(DataTorture, out_of_memory_loses_nothing) {
   start({60});  // Not enough for all pages and tables.
   run();
   finish();
+}
+
+// A quarter of what is written fits into memory, and the store fails now and then.
+TEST_P(DataTorture, nothing_is_lost_in_compressed_memory) {
+  const auto store = make_store(StoreKind::lz4, {1'000});
+  store->fail_writes = 7;
+  start({60}, store);
+  run();
+  EXPECT_NE(engine_->swap_counters().out, 0u);
+  finish();
+  EXPECT_EQ(engine_->swap_counters().slots, 0u);
+}
+
+TEST_P(DataTorture, nothing_is_lost_in_a_file) {
+  start({60}, make_store(StoreKind::file, {1'000}));
+  run();
+  finish();
+  EXPECT_EQ(engine_->swap_counters().slots, 0u);
 }
 
 // While forks copy the map, no store of the parent may reach a child, nor the other way round.
@@ -244,6 +266,7 @@ TEST(DataAccess, no_store_arrives_after_protect_has_returned) {
   const Address a = *space->map(
       {.length = kPageSize, .prot = kRw, .flags = MapFlags::private_ | MapFlags::anonymous});
   std::vector<std::jthread> writers;
+  writers.reserve(2);
   for (uint64_t t = 0; t < 2; ++t) {
     writers.emplace_back([&, t](const std::stop_token& stop) {
       std::vector<uint64_t> block(256, 0);

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fault/soft_engine.h"
@@ -382,6 +384,40 @@ TEST_P(FaultPath, a_stopped_fault_that_needs_the_mmap_lock_is_interrupted) {
     EXPECT_EQ(space_->handle_fault(r.start, Access::write, FaultOrigin::user, source.get_token()),
               FaultOutcome::resolved);
   }
+}
+
+// Runs something, once, while an operation holds the mmap lock for write.
+class DuringAChange final : public MapObserver {
+ public:
+  std::function<void()> act;
+  void changed(const Change&) noexcept override {
+    if (act) std::exchange(act, {})();
+  }
+};
+
+// R7: neighbours are looked at under the mmap lock only, and under a VMA lock that is only tried.
+TEST_P(FaultPath, no_identity_is_taken_from_a_neighbour_while_a_writer_has_the_map) {
+  DuringAChange observer;
+  SpaceOptions options;
+  options.design = GetParam();
+  options.observer = &observer;
+  space_ = *engine_->create_space(options);
+  const Range fresh = map(1);
+  std::stop_source stop;
+  stop.request_stop();
+  const FaultCounters before = space_->fault_counters();
+  observer.act = [&] {
+    std::thread([&] {
+      EXPECT_EQ(
+          space_->handle_fault(fresh.start, Access::write, FaultOrigin::user, stop.get_token()),
+          FaultOutcome::interrupted);
+    }).join();
+  };
+  (void)map(1, Prot::read);
+  expect_counts(before, {.retry = 1});
+  EXPECT_EQ(space_->find_vma(fresh.start)->anon_vma, 0u);
+  EXPECT_EQ(fault(fresh.start, Access::write), FaultOutcome::resolved);
+  space_.reset();
 }
 
 TEST_P(FaultPath, the_memory_of_unmapped_pages_comes_back) {

@@ -21,11 +21,11 @@ TEST(PageCache, reads_a_page_once_and_finds_it_afterwards) {
   TestObject object(3 * kPageSize, VmaLockSafety::memory);
   PageCache cache(*frames, object);
   EXPECT_FALSE(cache.find(2));
-  const PageCache::Page page = cache.get_or_fill(2);
-  ASSERT_EQ(page.end, PageCache::End::found);
-  EXPECT_EQ(frames->bytes(page.frame)[5], object_byte(2, 5));
-  EXPECT_EQ(cache.find(2), page.frame);
-  EXPECT_EQ(cache.get_or_fill(2).frame, page.frame);
+  ASSERT_EQ(cache.fill(2), PageCache::End::found);
+  const Frame frame = cache.find(2);
+  EXPECT_EQ(frames->bytes(frame)[5], object_byte(2, 5));
+  EXPECT_EQ(cache.fill(2), PageCache::End::found);
+  EXPECT_EQ(cache.find(2), frame);
   EXPECT_EQ(object.reads(), 1u);
   EXPECT_FALSE(cache.find(1));
 }
@@ -46,10 +46,10 @@ TEST(PageCache, a_page_that_cannot_be_read_is_tried_again) {
   TestObject object(kPageSize, VmaLockSafety::memory);
   PageCache cache(*frames, object);
   object.fail(true);
-  EXPECT_EQ(cache.get_or_fill(0).end, PageCache::End::unreadable);
+  EXPECT_EQ(cache.fill(0), PageCache::End::unreadable);
   EXPECT_EQ(frames->in_use(FrameUse::page), 0u);
   object.fail(false);
-  EXPECT_EQ(cache.get_or_fill(0).end, PageCache::End::found);
+  EXPECT_EQ(cache.fill(0), PageCache::End::found);
 }
 
 TEST(PageCache, without_a_frame_nothing_is_read_and_nothing_kept) {
@@ -57,10 +57,10 @@ TEST(PageCache, without_a_frame_nothing_is_read_and_nothing_kept) {
   TestObject object(2 * kPageSize, VmaLockSafety::memory);
   PageCache cache(*frames, object);
   frames->fail_after(0);
-  EXPECT_EQ(cache.get_or_fill(1).end, PageCache::End::out_of_memory);
+  EXPECT_EQ(cache.fill(1), PageCache::End::out_of_memory);
   EXPECT_EQ(object.reads(), 0u);
   frames->fail_never();
-  EXPECT_EQ(cache.get_or_fill(1).end, PageCache::End::found);
+  EXPECT_EQ(cache.fill(1), PageCache::End::found);
 }
 
 TEST(PageCache, holds_pages_far_apart) {
@@ -68,9 +68,10 @@ TEST(PageCache, holds_pages_far_apart) {
   TestObject object(~uint64_t{0}, VmaLockSafety::memory);
   PageCache cache(*frames, object);
   std::vector<uint64_t> indexes;
+  indexes.reserve(52);
   for (unsigned bit = 0; bit < 52; ++bit) indexes.push_back(uint64_t{1} << bit);
   std::shuffle(indexes.begin(), indexes.end(), std::mt19937(7));
-  for (const uint64_t i : indexes) ASSERT_EQ(cache.get_or_fill(i).end, PageCache::End::found);
+  for (const uint64_t i : indexes) ASSERT_EQ(cache.fill(i), PageCache::End::found);
   for (const uint64_t i : indexes) {
     ASSERT_TRUE(cache.find(i));
     EXPECT_EQ(frames->bytes(cache.find(i))[9], object_byte(i, 9));
@@ -94,19 +95,42 @@ TEST(PageCache, threads_that_want_one_page_wait_for_the_first_and_share_it) {
     std::vector<Frame> got(kThreads);
     {
       std::vector<std::jthread> threads;
+      threads.reserve(kThreads);
       for (int t = 0; t < kThreads; ++t) {
         threads.emplace_back([&, t] {
           arrived.fetch_add(1);
-          const PageCache::Page page = cache.get_or_fill(index * 1000);
-          ASSERT_EQ(page.end, PageCache::End::found);
-          ASSERT_EQ(frames->bytes(page.frame)[1], object_byte(index * 1000, 1));
-          got[static_cast<size_t>(t)] = page.frame;
+          ASSERT_EQ(cache.fill(index * 1000), PageCache::End::found);
+          const Frame frame = cache.find(index * 1000);
+          ASSERT_EQ(frames->bytes(frame)[1], object_byte(index * 1000, 1));
+          got[static_cast<size_t>(t)] = frame;
         });
       }
     }
     for (const Frame f : got) EXPECT_EQ(f, got[0]);
     EXPECT_EQ(object.reads(), index + 1);
   }
+}
+
+TEST(PageCache, a_page_beyond_the_new_end_goes_when_its_last_holder_does) {
+  const auto frames = FramePool::create({20});
+  TestObject object(10 * kPageSize, VmaLockSafety::memory);
+  PageCache cache(*frames, object);
+  for (uint64_t i = 0; i < 10; ++i) ASSERT_EQ(cache.fill(i), PageCache::End::found);
+  const Frame held = cache.find_held(7);
+  object.resize(4 * kPageSize + 100);
+  cache.truncate();
+  for (uint64_t i = 0; i < 10; ++i) EXPECT_EQ(static_cast<bool>(cache.find(i)), i < 5) << i;
+  EXPECT_EQ(frames->in_use(FrameUse::page), 6u);
+  // What is beyond the end inside the last page reads as zeros.
+  EXPECT_EQ(frames->bytes(cache.find(4))[99], object_byte(4, 99));
+  EXPECT_EQ(frames->bytes(cache.find(4))[100], std::byte{0});
+  FrameGather gather;
+  frames->drop(held, gather);
+  frames->retire(gather);
+  EXPECT_EQ(frames->in_use(FrameUse::page), 5u);
+  object.resize(10 * kPageSize);
+  EXPECT_EQ(cache.fill(7), PageCache::End::found);
+  EXPECT_EQ(frames->bytes(cache.find(7))[1], object_byte(7, 1));
 }
 
 TEST(PageCaches, openings_of_one_object_share_pages_and_give_them_back_with_the_last) {
@@ -119,7 +143,7 @@ TEST(PageCaches, openings_of_one_object_share_pages_and_give_them_back_with_the_
     EXPECT_NE(first.get(), second.get());
     EXPECT_EQ(&PageCache::of(*first.get()), &PageCache::of(*second.get()));
     EXPECT_EQ(caches.live(), 1u);
-    (void)PageCache::of(*first.get()).get_or_fill(0);
+    (void)PageCache::of(*first.get()).fill(0);
     const FileRef third = second;
     second = FileRef{};
     EXPECT_EQ(frames->in_use(FrameUse::page), 1u);
@@ -150,13 +174,14 @@ TEST(PageCaches, opens_and_closes_of_one_object_by_many_threads_end_with_nothing
   auto object = std::make_shared<TestObject>(kPageSize, VmaLockSafety::memory);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 300; ++i) {
           const FileRef file = *caches.open(object, FileMode::read_only);
-          const PageCache::Page page = PageCache::of(*file.get()).get_or_fill(0);
-          ASSERT_EQ(page.end, PageCache::End::found);
-          ASSERT_EQ(frames->bytes(page.frame)[3], object_byte(0, 3));
+          PageCache& cache = PageCache::of(*file.get());
+          ASSERT_EQ(cache.fill(0), PageCache::End::found);
+          ASSERT_EQ(frames->bytes(cache.find(0))[3], object_byte(0, 3));
         }
       });
     }

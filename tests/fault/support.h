@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -42,6 +44,23 @@ class TestObject final : public BackingObject {
     return {};
   }
 
+  Result<void> write_page(uint64_t index,
+                          std::span<const std::byte, kPageSize> page) noexcept override {
+    const std::scoped_lock lock(written_mutex_);
+    if (fails_.load(std::memory_order_relaxed)) return std::unexpected(Error::io);
+    written_[index].assign(page.begin(), page.end());
+    ++writes_;
+    return {};
+  }
+  // What was given back, by page.
+  std::map<uint64_t, std::vector<std::byte>> written() const {
+    const std::scoped_lock lock(written_mutex_);
+    return written_;
+  }
+  uint64_t writes() const {
+    const std::scoped_lock lock(written_mutex_);
+    return writes_;
+  }
   uint64_t reads() const noexcept { return reads_.load(std::memory_order_relaxed); }
   void fail(bool fails) noexcept { fails_.store(fails, std::memory_order_relaxed); }
   void resize(uint64_t bytes) noexcept { size_.store(bytes, std::memory_order_relaxed); }
@@ -54,6 +73,9 @@ class TestObject final : public BackingObject {
   const FileIdentity identity_{8, 1, 4711, "/test/object"};
   std::atomic<uint64_t> reads_{0};
   std::atomic<bool> fails_{false};
+  mutable std::mutex written_mutex_;
+  std::map<uint64_t, std::vector<std::byte>> written_;
+  uint64_t writes_ = 0;
 };
 
 // A VMA that is in no map: what an Mmu gets to see of one.

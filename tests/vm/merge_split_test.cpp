@@ -1,4 +1,7 @@
 // What mapping operations do to the list of VMAs, as drawings before and after (support.h).
+#include <optional>
+#include <thread>
+
 #include "vm/support.h"
 
 namespace pervma::test {
@@ -250,6 +253,30 @@ TYPED_TEST(MergeSplit, a_touched_vma_gives_the_neighbour_it_merges_with_its_iden
   ASSERT_TRUE(this->map(0, 2, this->kRw));
   ASSERT_EQ(this->move(8, 2, 2, 2), 2);
   EXPECT_EQ(this->draw(), "aaaa");
+}
+
+// R8: a VMA that grows over touched pages gets their identity only when its readers have left.
+TYPED_TEST(MergeSplit, the_identity_of_a_survivor_waits_for_its_readers) {
+  if constexpr (kLocksVmas<TypeParam>) {
+    this->build("aaaa");
+    ASSERT_EQ(this->move(2, 2, 2, 8), 8);
+    ASSERT_EQ(this->unmap(0, 2), 0);
+    ASSERT_TRUE(this->map(0, 2, this->kRw));
+    std::optional<VmaRead> reader = this->space().try_read_vma(page_at(0));
+    ASSERT_TRUE(reader);
+    std::thread merger([&] { EXPECT_EQ(this->move(8, 2, 2, 2), 2); });
+    // A writer that waits keeps new readers out, except under `count`.
+    std::thread([&] {
+      for (int i = 0; i < 2000 && this->space().try_read_vma(page_at(0)); ++i) {
+        std::this_thread::yield();
+      }
+    }).join();
+    EXPECT_EQ(reader->info().anon_vma, 0u);
+    reader.reset();
+    merger.join();
+    EXPECT_NE(this->space().find_vma(page_at(0))->anon_vma, 0u);
+    EXPECT_EQ(this->draw(), "aaaa");
+  }
 }
 
 TYPED_TEST(MergeSplit, a_move_inside_one_untouched_vma_merges_with_itself) {

@@ -1,0 +1,79 @@
+// reverse_map.cpp: what is done to pages coming from their frames: through every mapping of them,
+// in whatever space, under the lock of their mappers and no lock of a space.
+#include <array>
+
+#include "fault/frame_bytes.h"
+#include "fault/soft_mmu.h"
+#include "sync/rcu.h"
+
+namespace pervma {
+
+void SoftMmu::unmap_beyond_end(PageCache& cache) noexcept {
+  Mappers* const mappers = cache.mappers();
+  if (mappers == nullptr) return;
+  const uint64_t size = cache.object().size();
+  const uint64_t first = (size >> kPageShift) + ((size & kPageMask) != 0 ? 1 : 0);
+  const MappersGuard guard(mappers);
+  mappers->for_each(first, ~uint64_t{0} - first,
+                    [](Mmu& mmu, Range part, VmaFlags) { mmu.discard(part); });
+}
+
+void SoftMmu::write_protect_all(PageCache& cache, uint64_t index) noexcept {
+  Mappers* const mappers = cache.mappers();
+  if (mappers == nullptr) return;
+  const MappersGuard guard(mappers);
+  mappers->for_each(index, 1, [](Mmu& space, Range page, VmaFlags) {
+    const auto& mmu = static_cast<SoftMmu&>(space);
+    const Invalidation told(mmu.notifiers_, page);
+    const LeafSlot slot = mmu.tables_.find(page.start);
+    if (!slot) return;
+    const SpinGuard leaf(slot.lock());
+    const PageEntry entry = slot.peek();
+    // A private copy is nobody's business.
+    if (!entry.is_present() || entry.is_anon() || !entry.allows(Right::write)) return;
+    slot.set(entry.limited_to(without_write(entry.rights())));
+  });
+}
+
+// A page is clean from the moment before its mappings lose the right to write: a store that comes
+// later makes it dirty again, one that came earlier is in what is given away.
+Result<void> SoftMmu::write_back(OpenFile& file, uint64_t first_page, PageCount pages) noexcept {
+  PageCache& cache = PageCache::of(file);
+  Result<void> result;
+  cache.for_each(first_page, pages.value, [&](uint64_t index, Frame frame) {
+    std::atomic<uint32_t>& dirty = frames_.meta(frame).dirty;
+    if (dirty.load(std::memory_order_relaxed) == 0 || !cache.has_page(index)) return;
+    dirty.store(0, std::memory_order_relaxed);
+    write_protect_all(cache, index);
+    std::array<std::byte, kPageSize> bytes;
+    copy_frame(bytes, frames_.data(frame));
+    if (!cache.object().write_page(index, bytes)) {
+      mark_dirty(frame);
+      result = std::unexpected(Error::io);
+    }
+  });
+  return result;
+}
+
+// Every page of the VMA leads back to it.
+const char* SoftMmu::check(const VmaFields& vma) const noexcept {
+  const char* wrong = nullptr;
+  tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
+    const SpinGuard guard(*leaf.lock);
+    for (unsigned i = leaf.first; i < leaf.last; i++) {
+      const PageEntry entry = leaf.peek(i);
+      if (!entry.has_counted_frame()) continue;
+      const FrameMeta& meta = frames_.meta(entry.frame());
+      const Address at = leaf.start + uint64_t{i - leaf.first} * kPageSize;
+      if (meta.refs.load(std::memory_order_relaxed) == 0) wrong = "an entry for a free frame";
+      if (meta.mappers.load(std::memory_order_relaxed) != vma.mappers()) {
+        wrong = "a page of somebody else's";
+      } else if (meta.index.load(std::memory_order_relaxed) != vma.pgoff_at(at)) {
+        wrong = "a page with another's number";
+      }
+    }
+  });
+  return wrong;
+}
+
+}  // namespace pervma

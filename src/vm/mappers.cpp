@@ -1,0 +1,43 @@
+#include "vm/mappers.h"
+
+#include <new>
+
+#include "sync/assert.h"
+
+namespace pervma {
+
+Mappers* Mappers::create() noexcept { return new (std::nothrow) Mappers; }
+
+void Mappers::drop() noexcept {
+  if (refs_.put()) free_later(this);
+}
+
+void Mappers::free_later(Mappers* mappers) noexcept {
+  mappers->free_.mappers = mappers;
+  call_rcu(&mappers->free_.head, [](rcu_head* head) {
+    rcu_callback_begins(head);
+    delete reinterpret_cast<FreeHead*>(head)->mappers;
+    rcu_callback_ends();
+  });
+}
+
+void Mappers::add(MapperLink& vma) noexcept {
+  PERVMA_DASSERT(!vma.is_linked());
+  const std::scoped_lock guard(lock_);
+  vma.space_ |= MapperLink::kLinked;
+  vma.next_ = nullptr;
+  vma.prev_ = last_;
+  (last_ != nullptr ? last_->next_ : first_) = &vma;
+  last_ = &vma;
+}
+
+void Mappers::remove(MapperLink& vma) noexcept {
+  PERVMA_DASSERT(vma.is_linked());
+  const std::scoped_lock guard(lock_);
+  (vma.prev_ != nullptr ? vma.prev_->next_ : first_) = vma.next_;
+  (vma.next_ != nullptr ? vma.next_->prev_ : last_) = vma.prev_;
+  vma.next_ = vma.prev_ = nullptr;
+  vma.space_ &= ~MapperLink::kLinked;
+}
+
+}  // namespace pervma
