@@ -11,11 +11,17 @@ SoftMmu::Step SoftMmu::serve_anonymous(const FaultRequest& fault, LeafSlot slot)
     const PageEntry zeros = PageEntry::page(kZeroFrame, PageKind::anon, rights);
     return commit(fault, slot, PageEntry{}, zeros);
   }
-  if (vma.anon_vma() == nullptr) return FaultStep::needs_anon_vma;
+  AnonVma* const anon = vma.anon_vma();
+  if (anon == nullptr) return FaultStep::needs_anon_vma;
   // Before the table's lock: others spin on that, and this may wait.
   const Frame frame = alloc_page(fault, Fill::zero);
   if (!frame) return no_frame(fault);
-  return install_private(fault, slot, PageEntry{}, frame);
+  frames_.set_mappers(frame, &anon->root(), vma.pgoff_at(fault.address));
+  const PageEntry entry = PageEntry::page(frame, PageKind::anon, rights_of(vma.flags()));
+  const Step step = commit(fault, slot, PageEntry{}, entry);
+  if (step != FaultStep::resolved) [[unlikely]]
+    discard_unused(frame);
+  return step;
 }
 
 }  // namespace pervma

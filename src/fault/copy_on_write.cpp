@@ -2,42 +2,36 @@
 // or a page shared with the other side of a fork.
 #include "fault/frame_bytes.h"
 #include "fault/soft_mmu.h"
-#include "sync/rcu.h"
 
 namespace pervma {
 
 SoftMmu::Step SoftMmu::copy_on_write(const FaultRequest& fault, LeafSlot slot,
                                      PageEntry seen) noexcept {
   if (fault.vma.anon_vma() == nullptr) return FaultStep::needs_anon_vma;
-  if (seen.is_anon() && !seen.is_zero_page()) {
+  const bool zeros = seen.is_zero_page();
+  Frame shared;
+  if (!zeros) {
     const SpinGuard guard(slot.lock());
     if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
     if (slot.peek() != seen) return {};
+    shared = seen.frame();
     // The other sides have their own copies, or are gone: it need not be copied any more.
-    if (frames_.is_sole(seen.frame())) {
+    if (seen.is_anon() && frames_.is_sole(shared)) {
       slot.set(seen.with_rights(rights_of(fault.vma.flags())));
       return FaultStep::resolved;
     }
+    // With a reference of ours nobody else takes the page for his alone and writes into it, so an
+    // entry that is what was seen when we are done shows what we copied, whatever came in between.
+    frames_.hold(shared);
   }
+  const FrameHold kept(frames_, shared);
   const Invalidation told(notifiers_, page_range(fault.address));
-  const bool zeros = seen.is_zero_page();
   const Frame own = alloc_page(fault, zeros ? Fill::zero : Fill::none);
   if (!own) return no_frame(fault);
-  if (zeros) return install_private(fault, slot, seen, own);
-
-  // An advice may drop the page beside us: seen again in this section, its frame stays itself until
-  // the section's end, and an entry that is still the same at the end was the same in between.
-  const RcuReader rcu;
-  if (slot.load() != seen) {
-    frames_.give_back(own, FrameUse::page, Fill::none);
-    return {};
-  }
-  copy_frame(frames_.bytes(own), frames_.data(seen.frame()));
+  if (!zeros) copy_frame(frames_.bytes(own), frames_.data(shared));
   const Step step = install_private(fault, slot, seen, own);
-  if (step == FaultStep::resolved) {
-    FrameGather gather;
-    frames_.drop(seen.frame(), gather);
-    frames_.retire(gather);
+  if (step == FaultStep::resolved && !zeros) {
+    const FrameHold replaced(frames_, shared);  // The entry's reference.
   }
   return step;
 }

@@ -18,6 +18,16 @@ std::ptrdiff_t pages_between(Address from, Address to) noexcept {
 
 }  // namespace
 
+// A cache as it was before its object's size was looked at. Asked again under the lock of the table
+// that gets the entry (page_cache.h).
+struct SoftMmu::CacheMoment {
+  explicit CacheMoment(PageCache& c) noexcept : cache(c), truncations(c.truncations()) {}
+  bool lasts() const noexcept { return cache.truncations() == truncations; }
+
+  PageCache& cache;
+  const uint32_t truncations;
+};
+
 bool SoftMmu::may_ask_under_vma_lock(const VmaFields& vma) noexcept {
   return vma.is_anonymous() || vma.file->object().vma_lock_safety() != VmaLockSafety::unaudited;
 }
@@ -33,7 +43,7 @@ SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noex
 
   PageCache& cache = PageCache::of(*vma.file);
   const uint64_t index = vma.pgoff_at(fault.address);
-  const uint32_t truncations = cache.truncations();
+  const CacheMoment moment(cache);
   if (!cache.has_page(index)) return FaultStep::bus_error;
   Frame cached = cache.find_held(index);
   if (!cached) {
@@ -44,82 +54,66 @@ SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noex
     if (page.end == PageCache::End::out_of_memory) return FaultStep::out_of_memory;
     cached = page.frame;
   }
-  if (!copies) {
-    const Step step = map_cached(fault, slot, cached);
-    if (cache.truncations() == truncations) return step;
-    forget_around(fault, slot);
-    return {};
-  }
+  return copies ? install_copy(fault, slot, cached, moment)
+                : map_cached(fault, slot, cached, moment);
+}
 
+// Puts a copy of a held page of the cache into the entry.
+SoftMmu::Step SoftMmu::install_copy(const FaultRequest& fault, LeafSlot slot, Frame cached,
+                                    const CacheMoment& moment) noexcept {
+  const VmaFields& vma = fault.vma;
+  const FrameHold original(frames_, cached);
   const Frame own = frames_.alloc(FrameUse::page, Fill::none);
-  if (own) copy_frame(frames_.bytes(own), frames_.data(cached));
-  FrameGather gather;
-  frames_.drop(cached, gather);
-  frames_.retire(gather);
   if (!own) return FaultStep::out_of_memory;
-  const Step step = install_private(fault, slot, PageEntry{}, own);
-  if (!step || cache.truncations() == truncations) return step;
-  discard({fault.address.page_down(), fault.address.page_down() + kPageSize});
-  return {};
+  copy_frame(frames_.bytes(own), frames_.data(cached));
+  frames_.set_mappers(own, vma.mappers(), vma.pgoff_at(fault.address));
+  FrameHold copy(frames_, own);
+  const SpinGuard guard(slot.lock());
+  if (!slot.peek().is_none() || !moment.lasts()) return {};
+  slot.set(PageEntry::page(own, PageKind::anon, rights_of(vma.flags())));
+  copy.release();
+  return FaultStep::resolved;
 }
 
 // Puts a held page of the cache into the entry, and its neighbours beside it.
-SoftMmu::Step SoftMmu::map_cached(const FaultRequest& fault, LeafSlot slot, Frame cached) noexcept {
+SoftMmu::Step SoftMmu::map_cached(const FaultRequest& fault, LeafSlot slot, Frame cached,
+                                  const CacheMoment& moment) noexcept {
   const VmaFields& vma = fault.vma;
   const bool writes = fault.access == Access::write;
   // Writable only once it is written: the first store to a page is something to know.
   const Right rights = rights_of(vma.flags());
-  if (!map_one(slot, cached, writes ? rights : without_write(rights))) return {};
-  if (!writes && may_ask_under_vma_lock(vma)) map_around(fault, slot);
+  if (!map_one(slot, cached, writes ? rights : without_write(rights), moment)) return {};
+  if (!writes && may_ask_under_vma_lock(vma)) map_around(fault, slot, moment);
   return FaultStep::resolved;
 }
 
 // Gives the reference to the entry if there is none yet.
-bool SoftMmu::map_one(LeafSlot slot, Frame held, Right rights) noexcept {
+bool SoftMmu::map_one(LeafSlot slot, Frame held, Right rights, const CacheMoment& moment) noexcept {
   {
     const SpinGuard guard(slot.lock());
-    if (slot.peek().is_none()) {
+    if (slot.peek().is_none() && moment.lasts()) {
       slot.set(PageEntry::page(held, PageKind::file, rights));
       if (includes(rights, Right::write)) mark_dirty(held);
       return true;
     }
   }
-  FrameGather gather;
-  frames_.drop(held, gather);
-  frames_.retire(gather);
+  const FrameHold unused(frames_, held);
   return false;
 }
 
 // What is cached already costs no more than a look: a page that is read is seldom read alone.
-void SoftMmu::map_around(const FaultRequest& fault, LeafSlot slot) noexcept {
+void SoftMmu::map_around(const FaultRequest& fault, LeafSlot slot,
+                         const CacheMoment& moment) noexcept {
   const VmaFields& vma = fault.vma;
-  const PageCache& cache = PageCache::of(*vma.file);
+  const PageCache& cache = moment.cache;
   const Right rights = without_write(rights_of(vma.flags()));
   const Range around = around_of(fault);
   for (Address at = around.start; at < around.end; at = at + kPageSize) {
     const LeafSlot other = slot.ahead(pages_between(fault.address, at));
     if (!other.peek().is_none() || !cache.has_page(vma.pgoff_at(at))) continue;
-    if (const Frame held = cache.find_held(vma.pgoff_at(at))) (void)map_one(other, held, rights);
+    if (const Frame held = cache.find_held(vma.pgoff_at(at)))
+      (void)map_one(other, held, rights, moment);
   }
-}
-
-// A truncation that began meanwhile may have passed these entries before they were set: the size
-// was changed and the count raised before it took their table's lock, so one sees the other.
-void SoftMmu::forget_around(const FaultRequest& fault, LeafSlot slot) noexcept {
-  const Range around = around_of(fault);
-  const Invalidation told(notifiers_, around);
-  FrameGather gather;
-  {
-    const SpinGuard guard(slot.lock());
-    for (Address at = around.start; at < around.end; at = at + kPageSize) {
-      const LeafSlot other = slot.ahead(pages_between(fault.address, at));
-      const PageEntry entry = other.peek();
-      if (!entry.is_present() || entry.is_anon()) continue;
-      slot.set_ahead(pages_between(fault.address, at), PageEntry{});
-      frames_.drop(entry.frame(), gather);
-    }
-  }
-  frames_.retire(gather);
 }
 
 }  // namespace pervma

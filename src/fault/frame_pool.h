@@ -173,4 +173,26 @@ class FramePool {
   std::atomic<int64_t> budget_{-1};  // frames that may still be had; negative: any number
 };
 
+// A reference to a frame, given up at the end, outside the locks of page tables. May be of none.
+class FrameHold {
+ public:
+  FrameHold(FramePool& frames, Frame frame) noexcept : frames_(frames), frame_(frame) {}
+  ~FrameHold() {
+    if (!frame_) return;
+    FrameGather gather;
+    frames_.drop(frame_, gather);
+    frames_.retire(gather);
+  }
+  FrameHold(const FrameHold&) = delete;
+  FrameHold& operator=(const FrameHold&) = delete;
+
+  Frame frame() const noexcept { return frame_; }
+  // Somebody else has it now.
+  void release() noexcept { frame_ = {}; }
+
+ private:
+  FramePool& frames_;
+  Frame frame_;
+};
+
 }  // namespace pervma

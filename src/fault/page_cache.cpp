@@ -71,9 +71,9 @@ PageCache::Page PageCache::read_in(Slot& slot, uint64_t index) noexcept {
   const uint32_t before =
       slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3]
   // The address is only a key to the kernel: the slot may be gone by then.
-  if (before == kFillingAwaited) futex_wake_all(&slot);
-  // The object became shorter while its page was read: truncate() did not see it.
-  if (page.frame && !has_page(index)) {
+  if (before != kFilling) futex_wake_all(&slot);
+  // The object became shorter while its page was read, or just before.
+  if (page.frame && (before == kFillingStale || !has_page(index))) {
     FrameGather gather;
     (void)take_out(slot, page.frame.number, gather);
     frames_.retire(gather);
@@ -121,18 +121,21 @@ void PageCache::drop_from(Node& node, uint64_t base, uint64_t first, FrameGather
       continue;
     }
     Slot& page = static_cast<Leaf&>(node).pages[slot];
-    const uint32_t value = page.load(std::memory_order_relaxed);
+    uint32_t value = page.load(std::memory_order_relaxed);
+    while (value == kFilling || value == kFillingAwaited) {
+      if (page.compare_exchange_weak(value, kFillingStale, std::memory_order_relaxed)) break;
+    }
     if (is_page(value)) (void)take_out(page, value, gather);
   }
 }
 
 void PageCache::wait_until_filled(Slot& slot, uint32_t seen) noexcept {
   AdaptiveSpinner spinner(SpinBudget::full);
-  while (seen == kFilling || seen == kFillingAwaited) {
+  while (seen == kFilling || seen == kFillingAwaited || seen == kFillingStale) {
     if (!spinner.spin()) {
-      if (seen == kFillingAwaited ||
+      if (seen != kFilling ||
           slot.compare_exchange_strong(seen, kFillingAwaited, std::memory_order_relaxed)) {
-        futex_wait(slot, kFillingAwaited);
+        futex_wait(slot, seen == kFillingStale ? kFillingStale : kFillingAwaited);
       }
     }
     seen = slot.load(std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 //   0                  nothing here
 //   kFilling           a thread reads the page in
 //   kFillingAwaited    the same, and others sleep on the word until it is done
+//   kFillingStale      the same, and a truncation came by: what is read is not kept
 //   anything else      the page's frame, on which the cache has one reference
 //
 // find() is wait-free. get_or_fill() waits for read_page(), its own or that of the thread that came
@@ -53,8 +54,9 @@ class PageCache {
   End fill(uint64_t index) noexcept;
 
   // Drops the pages that begin beyond the object's size and empties the rest of the last one.
-  // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks before and
-  // after whether a truncation began in between, and undoes it himself then.
+  // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks, under the lock
+  // of the entry's table, whether a truncation began since he looked at the size. The caller takes
+  // that lock later, and finds the entry, or took it earlier, and is seen.
   void truncate() noexcept;
   uint32_t truncations() const noexcept {
     return truncations_.load(std::memory_order_acquire);  // [F5] pairs with [F12]
@@ -65,6 +67,9 @@ class PageCache {
 
   BackingObject& object() const noexcept { return object_; }
   Mappers* mappers() const noexcept { return mappers_; }
+  // Held by one write-back at a time, also while the object writes: who comes second must not
+  // return before what the first took is kept.
+  std::mutex& write_back_mutex() noexcept { return write_back_mutex_; }
 
   // Whether the page begins below the object's size.
   [[nodiscard]] bool has_page(uint64_t index) const noexcept {
@@ -77,6 +82,7 @@ class PageCache {
   static constexpr unsigned kSlots = 1u << kIndexBits;
   static constexpr uint32_t kFilling = ~uint32_t{0};
   static constexpr uint32_t kFillingAwaited = kFilling - 1;
+  static constexpr uint32_t kFillingStale = kFilling - 2;
 
   struct Node {
     explicit Node(unsigned s) noexcept : shift(s) {}
@@ -99,7 +105,7 @@ class PageCache {
     return node.shift + kIndexBits >= 64 || (index >> (node.shift + kIndexBits)) == 0;
   }
   static Node* make_node(unsigned shift) noexcept;
-  static bool is_page(uint32_t value) noexcept { return value != 0 && value < kFillingAwaited; }
+  static bool is_page(uint32_t value) noexcept { return value != 0 && value < kFillingStale; }
 
   Slot* find_slot(uint64_t index) const noexcept;
   Slot* make_slot(uint64_t index) noexcept;
@@ -115,6 +121,7 @@ class PageCache {
   Mappers* const mappers_;  // held
   std::atomic<uint32_t> truncations_{0};
   std::atomic<Node*> root_{nullptr};
+  std::mutex write_back_mutex_;
   std::mutex nodes_mutex_;  // for making nodes; nothing else is locked under it
 };
 

@@ -42,10 +42,6 @@ class LeafSlot {
   void set(PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
     slot_->store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
   }
-  // The same for the entry `n` further, under the same lock.
-  void set_ahead(std::ptrdiff_t n, PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
-    slot_[n].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
-  }
   // The same in a table that nobody else can reach yet.
   void init(PageEntry entry) const noexcept {
     slot_->store(entry.bits(), std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 // reverse_map.cpp: what is done to pages coming from their frames: through every mapping of them,
 // in whatever space, under the lock of their mappers and no lock of a space.
 #include <array>
+#include <mutex>
 
 #include "fault/frame_bytes.h"
 #include "fault/soft_mmu.h"
@@ -39,6 +40,7 @@ void SoftMmu::write_protect_all(PageCache& cache, uint64_t index) noexcept {
 // later makes it dirty again, one that came earlier is in what is given away.
 Result<void> SoftMmu::write_back(OpenFile& file, uint64_t first_page, PageCount pages) noexcept {
   PageCache& cache = PageCache::of(file);
+  const std::scoped_lock one_at_a_time(cache.write_back_mutex());
   Result<void> result;
   cache.for_each(first_page, pages.value, [&](uint64_t index, Frame frame) {
     std::atomic<uint32_t>& dirty = frames_.meta(frame).dirty;

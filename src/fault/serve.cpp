@@ -47,18 +47,6 @@ SoftMmu::Step SoftMmu::serve_present(const FaultRequest& fault, LeafSlot slot,
   return commit(fault, slot, seen, wanted);
 }
 
-SoftMmu::Step SoftMmu::commit(const FaultRequest& fault, LeafSlot slot, PageEntry seen,
-                              PageEntry entry) noexcept {
-  const SpinGuard guard(slot.lock());
-  // Asked under this lock: a writer that takes it later, to zap or protect, finds the entry; one
-  // that took it before has moved the sequence.
-  if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
-  if (slot.peek() != seen) return {};
-  slot.set(entry);
-  if (entry.allows(Right::write) && !entry.is_anon()) mark_dirty(entry.frame());
-  return FaultStep::resolved;
-}
-
 // Puts a page of its own in place of what was seen there.
 SoftMmu::Step SoftMmu::install_private(const FaultRequest& fault, LeafSlot slot, PageEntry seen,
                                        Frame made) noexcept {
@@ -66,8 +54,12 @@ SoftMmu::Step SoftMmu::install_private(const FaultRequest& fault, LeafSlot slot,
   const Right rights = rights_of(fault.vma.flags());
   frames_.set_mappers(made, fault.vma.mappers(), fault.vma.pgoff_at(fault.address));
   const Step step = commit(fault, slot, seen, PageEntry::page(made, PageKind::anon, rights));
-  if (step != FaultStep::resolved) frames_.give_back(made, FrameUse::page, Fill::none);
+  if (step != FaultStep::resolved) discard_unused(made);
   return step;
 }
+
+// Whoever comes from frames may be looking at it since it has mappers: it is not given back at
+// once.
+void SoftMmu::discard_unused(Frame made) noexcept { const FrameHold unused(frames_, made); }
 
 }  // namespace pervma

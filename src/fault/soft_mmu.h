@@ -141,10 +141,11 @@ class SoftMmu final : public Mmu {
   Step serve_present(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // serve.cpp
   Step serve_anonymous(const FaultRequest&, LeafSlot) noexcept;                // anon_fault.cpp
   Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
-  Step map_cached(const FaultRequest&, LeafSlot, Frame cached) noexcept;
-  void map_around(const FaultRequest&, LeafSlot) noexcept;
-  bool map_one(LeafSlot, Frame held, Right rights) noexcept;
-  void forget_around(const FaultRequest&, LeafSlot) noexcept;
+  struct CacheMoment;
+  Step map_cached(const FaultRequest&, LeafSlot, Frame cached, const CacheMoment&) noexcept;
+  void map_around(const FaultRequest&, LeafSlot, const CacheMoment&) noexcept;
+  bool map_one(LeafSlot, Frame held, Right rights, const CacheMoment&) noexcept;
+  Step install_copy(const FaultRequest&, LeafSlot, Frame cached, const CacheMoment&) noexcept;
   void mark_dirty(Frame frame) noexcept {
     frames_.meta(frame).dirty.store(1, std::memory_order_relaxed);
   }
@@ -172,6 +173,7 @@ class SoftMmu final : public Mmu {
                                                 : FaultStep::out_of_memory;
   }
   Step install_private(const FaultRequest&, LeafSlot, PageEntry seen, Frame made) noexcept;
+  void discard_unused(Frame made) noexcept;
   enum class Marks : uint8_t { keep, drop };
   void zap_entries(Range, Marks) noexcept;
   Result<void> copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept;
@@ -183,5 +185,17 @@ class SoftMmu final : public Mmu {
   PageTable tables_;
   Notifiers notifiers_;
 };
+
+inline SoftMmu::Step SoftMmu::commit(const FaultRequest& fault, LeafSlot slot, PageEntry seen,
+                                     PageEntry entry) noexcept {
+  const SpinGuard guard(slot.lock());
+  // Asked under this lock: a writer that takes it later, to zap or protect, finds the entry; one
+  // that took it before has moved the sequence.
+  if (!fault.validation.holds()) return FaultStep::needs_mmap_lock;
+  if (slot.peek() != seen) return {};
+  slot.set(entry);
+  if (entry.allows(Right::write) && !entry.is_anon()) mark_dirty(entry.frame());
+  return FaultStep::resolved;
+}
 
 }  // namespace pervma

@@ -37,14 +37,13 @@ SoftMmu::Step SoftMmu::serve_swapped(const FaultRequest& fault, LeafSlot slot,
       swap_->drop(number, slots);
     }
   }
+  // What is stored need not stay in memory, whoever brought it in.
+  swap_->release(number);
   if (frame) {  // Somebody was faster.
-    FrameGather gather;
-    frames_.drop(frame, gather);
-    frames_.retire(gather);
+    const FrameHold unused(frames_, frame);
     return {};
   }
   swap_->count_in();
-  swap_->release(number);
   swap_->free(slots);
   if (fault.access == Access::write) return {};
   return FaultStep::resolved;

@@ -7,21 +7,35 @@
 
 namespace pervma {
 
-template <LockTracker::Kind kKind>
-class TrackedMutex {
+// Its kind is said when it is made.
+class KindMutex {
  public:
+  explicit KindMutex(LockTracker::Kind kind) noexcept : kind_(kind) {}
+
   void lock() noexcept {
-    LockTracker::about_to_wait_for(kKind, this);
+    LockTracker::about_to_wait_for(kind_, this);
     mutex_.lock();
-    LockTracker::acquired(kKind, this);
+    LockTracker::acquired(kind_, this);
+  }
+  [[nodiscard]] bool try_lock() noexcept {
+    if (!mutex_.try_lock()) return false;
+    LockTracker::acquired(kind_, this);
+    return true;
   }
   void unlock() noexcept {
-    LockTracker::released(kKind, this);
+    LockTracker::released(kind_, this);
     mutex_.unlock();
   }
 
  private:
   std::mutex mutex_;
+  const LockTracker::Kind kind_;
+};
+
+template <LockTracker::Kind kKind>
+class TrackedMutex : public KindMutex {
+ public:
+  TrackedMutex() noexcept : KindMutex(kKind) {}
 };
 
 }  // namespace pervma

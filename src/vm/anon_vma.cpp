@@ -5,7 +5,10 @@
 namespace pervma {
 
 AnonVma::AnonVma(uint64_t id, AnonVma* parent) noexcept
-    : id_(id), parent_(parent), root_(parent != nullptr ? parent->root_ : this) {
+    : Mappers(LockTracker::Kind::anon),
+      id_(id),
+      parent_(parent),
+      root_(parent != nullptr ? parent->root_ : this) {
   if (parent_ != nullptr) {
     parent_->hold();
     parent_->children_.fetch_add(1, std::memory_order_relaxed);

@@ -1,12 +1,13 @@
 #include "vm/mappers.h"
 
+#include <mutex>
 #include <new>
 
 #include "sync/assert.h"
 
 namespace pervma {
 
-Mappers* Mappers::create() noexcept { return new (std::nothrow) Mappers; }
+Mappers* Mappers::create() noexcept { return new (std::nothrow) Mappers(LockTracker::Kind::file); }
 
 void Mappers::drop() noexcept {
   if (refs_.put()) free_later(this);

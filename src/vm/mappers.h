@@ -16,13 +16,13 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
 #include "pervma/address.h"
 #include "pervma/vma_info.h"
 #include "sync/native_platform.h"
 #include "sync/rcu.h"
 #include "sync/refcount.h"
+#include "sync/tracked_mutex.h"
 
 namespace pervma {
 
@@ -66,7 +66,7 @@ class MapperLink {
 
 class Mappers {
  public:
-  // Null: no memory. The caller holds one reference.
+  // The list of an object. Null: no memory. The caller holds one reference.
   static Mappers* create() noexcept;
   Mappers(const Mappers&) = delete;
   Mappers& operator=(const Mappers&) = delete;
@@ -76,7 +76,7 @@ class Mappers {
   [[nodiscard]] bool try_hold() noexcept { return refs_.get(); }
   virtual void drop() noexcept;
 
-  std::mutex& lock() noexcept { return lock_; }
+  KindMutex& lock() noexcept { return lock_; }
   // Which space has the lock among all its locks (all_locks.h), if one has. Set under the lock.
   const void* taken_by() const noexcept { return taken_by_.load(std::memory_order_relaxed); }
   void set_taken_by(const void* space) noexcept {
@@ -107,7 +107,7 @@ class Mappers {
   }
 
  protected:
-  Mappers() noexcept { refs_.set(1); }
+  explicit Mappers(LockTracker::Kind kind) noexcept : lock_(kind) { refs_.set(1); }
   virtual ~Mappers() = default;
   // Has it deleted after a grace period. The last reference is gone.
   static void free_later(Mappers* mappers) noexcept;
@@ -115,7 +115,7 @@ class Mappers {
   Refcount refs_;
 
  private:
-  std::mutex lock_;
+  KindMutex lock_;
   std::atomic<const void*> taken_by_{nullptr};
   MapperLink* first_ = nullptr;
   MapperLink* last_ = nullptr;

@@ -149,14 +149,13 @@ TEST_P(ReverseMap, no_page_stays_mapped_beside_a_truncation) {
   file_ = *engine_->open(object, FileMode::read_write);
   const Range shared = map_file(file_, 64, MapFlags::shared);
   const Range copied = map_file(file_, 64, MapFlags::private_);
-  std::atomic<bool> stop{false};
   std::vector<std::jthread> threads;
   threads.reserve(2);
   for (unsigned t = 0; t < 2; ++t) {
-    threads.emplace_back([&, t] {
+    threads.emplace_back([&, t](const std::stop_token& stop) {
       std::mt19937 random(t);
       uint64_t value = 5;
-      while (!stop.load(std::memory_order_relaxed)) {
+      while (!stop.stop_requested()) {
         const uint64_t p = random() % 64;
         (void)space_->load(page_of(shared, p), writable_bytes_of(value));
         (void)space_->store(page_of(copied, p), bytes_of(value));
@@ -174,7 +173,6 @@ TEST_P(ReverseMap, no_page_stays_mapped_beside_a_truncation) {
     object->resize(64 * kPageSize);
     std::this_thread::yield();
   }
-  stop = true;
 }
 
 // --- msync --------------------------------------------------------------------------------------
