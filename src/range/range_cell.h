@@ -94,7 +94,7 @@ struct RangeCell {
     // Who sees the mark of a hold sees at least its sequence; and a hold that has ended shows all
     // it wrote, a detach among it.
     if (P::keep(Site::copy_compares_seq) && mark == map.seq_acquire()) return CopyTry::contended;
-    if (mark == Lock::kNever) return CopyTry::contended;
+    if (P::keep(Site::copy_refuses_unmarked) && mark == Lock::kNever) return CopyTry::contended;
     // Relaxed: a count from before says no more than a mark from before, and with an old mark the
     // copy is of the life that was.
     const uint32_t n = cell.far.vm_refcnt.load(std::memory_order_relaxed);

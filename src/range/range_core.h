@@ -19,6 +19,7 @@
 #include "range/held_maps.h"
 #include "range/range_cell.h"
 #include "range/range_platform.h"
+#include "range/retired_count.h"
 #include "tree/maple_tree.h"
 
 namespace pervma {
@@ -145,7 +146,7 @@ class BasicRangeCore final : public detail::RangeCore {
   bool reserved_ = false;          // reserve() was called in this section
   std::atomic<size_t> ranges_{0};  // Written under the map lock; a moment's value for statistics.
   // Retired and not yet freed. Incremented under the map lock, decremented by whoever frees.
-  std::atomic<size_t> retired_{0};
+  BasicRetiredCount<P> retired_;
 };
 
 }  // namespace pervma

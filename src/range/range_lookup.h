@@ -217,7 +217,7 @@ void BasicRangeCore<P>::reclaim_last_out() noexcept {
   end_value(cell, true);
   reclaim_retired(cell);
   cache_->free(&cell);
-  retired_.fetch_sub(1, std::memory_order_release);  // [G5] pairs with [G6]
+  retired_.out();
 }
 
 template <class P>
@@ -237,7 +237,7 @@ template <class P>
 RangeMapStats BasicRangeCore<P>::stats() const noexcept {
   const CacheStats cells = cache_->stats();
   return {.ranges = ranges_.load(std::memory_order_relaxed),
-          .retired = retired_.load(std::memory_order_relaxed),
+          .retired = retired_.value(),
           .bytes = cells.bytes + nodes_.stats().bytes};
 }
 

@@ -288,9 +288,9 @@ int BasicRangeCore<P>::retire(Range where, size_t* count) noexcept {
     last = cursor.last();
     ++*count;
     add_ranges(-1);
-    retired_.fetch_add(1, std::memory_order_relaxed);
+    retired_.in();
     if (!Lock::retire_attached(cell->far)) continue;
-    retired_.fetch_sub(1, std::memory_order_relaxed);
+    retired_.take_back();
     retire_now(*cell);
   }
   tree_.erase_reserved(first, last);
@@ -352,9 +352,7 @@ BasicRangeCore<P>::~BasicRangeCore() {
     std::fprintf(stderr, "pervma: a RangeMap was destroyed %s\n", what);
     std::abort();
   };
-  if (retired_.load(std::memory_order_acquire) != 0) {  // [G6] pairs with [G5]
-    refuse("under a guard of a retired range");
-  }
+  if (!retired_.all_out()) refuse("under a guard of a retired range");
   if (t_held_maps.holds(this)) refuse("inside its writer section or under a guard");
   MapleTree::Cursor cursor(tree_);
   for (void* entry = cursor.next(); entry != nullptr; entry = cursor.next()) {

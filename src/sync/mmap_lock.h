@@ -111,8 +111,10 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   static constexpr uint64_t kHeld = kWriter | kReaders;
   static constexpr uint64_t kFirstSeq = 2;  // Even, and not the mark of a new VMA.
 
-  // What stands in the way of a newcomer who must not overtake.
+  // What stands in the way of a newcomer who must not overtake; of a reader; of a writer.
   static uint64_t queued() noexcept { return P::keep(Site::mmap_no_overtaking) ? kQueued : 0; }
+  static uint64_t writer() noexcept { return P::keep(Site::mmap_read_sees_writer) ? kWriter : 0; }
+  static uint64_t held() noexcept { return P::keep(Site::mmap_write_sees_holders) ? kHeld : 0; }
   static uint64_t next_seq(uint64_t seq) noexcept {
     return P::keep(Site::seq_never_wraps) ? seq + 1 : (seq + 1) & 0xff;
   }
@@ -155,7 +157,7 @@ using MmapLock = BasicMmapLock<NativePlatform>;
 template <class P>
 inline bool BasicMmapLock<P>::try_take_read() noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
-  while ((s & (kWriter | queued())) == 0) {
+  while ((s & (writer() | queued())) == 0) {
     PERVMA_DASSERT((s & kReaders) != kReaders);
     if (state_.compare_exchange_weak(
             s, s + kReader + kTaken,

@@ -122,7 +122,7 @@ MmapLockStats BasicMmapLock<P>::stats() const noexcept {
 template <class P>
 bool BasicMmapLock<P>::try_take_write() noexcept {
   uint64_t s = state_.load(std::memory_order_relaxed);
-  while ((s & (kHeld | queued())) == 0) {
+  while ((s & (held() | queued())) == 0) {
     if (state_.compare_exchange_weak(
             s, s | kWriter,
             P::order(Site::mmap_write, std::memory_order_acquire),  // [M2] pairs with [M3] and [M4]
@@ -166,7 +166,7 @@ bool BasicMmapLock<P>::compete(Want want, const StopToken& stop) noexcept {
 // release will see kQueued and come to the queue.
 template <class P>
 bool BasicMmapLock<P>::take_or_enqueue(Waiter& waiter) noexcept {
-  const uint64_t in_the_way = waiter.want == Want::read ? kWriter : kHeld;
+  const uint64_t in_the_way = waiter.want == Want::read ? writer() : held();
   const uint64_t taken = waiter.want == Want::read ? kReader + kTaken : kWriter;
   lock_queue();
   uint64_t s = state_.load(std::memory_order_relaxed);

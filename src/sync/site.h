@@ -32,6 +32,9 @@ enum class Site : uint16_t {
   vma_writer_drains,            // a writer waits for the readers inside
   vma_writer_marks_inside,      // the mark is made before kExclude is taken back
   vma_abort_restores,           // a stopped writer takes kExclude back
+  vma_writer_spares_detached,   // a detached VMA is marked, and has nobody to wait for
+  vma_kept_refuses_detached,    // under the mmap read lock, too, 0 is not raised
+  vma_kept_refuses_full,        // nor a count at its limit
   vma_detach_drains,            // a detacher waits for the readers inside
   vma_detach_in_one_step,       // its reference goes and kExclude comes in one exchange
   // retirement
@@ -43,10 +46,14 @@ enum class Site : uint16_t {
   copy_open,   // [G1]
   copy_fence,  // [G2]
   copy_mark,   // [G4]
+  // range/retired_count.h
+  range_counts_out,  // [G5]
+  range_all_out,     // [G6]
   // checks
   copy_compares_seq,      // the range may be write-locked
   copy_refuses_detached,  // or gone
   copy_refuses_exclude,   // or on its way out
+  copy_refuses_unmarked,  // or fresh from its last life
   copy_compares_again,    // the mark may have moved meanwhile
 
   // --- mmap_lock.h, mmap_lock_slow.h: orders
@@ -62,6 +69,8 @@ enum class Site : uint16_t {
   mmap_queue_lock,    // [M10]
   mmap_queue_unlock,  // [M11]
   // checks and wake-ups
+  mmap_read_sees_writer,         // nobody reads beside a writer
+  mmap_write_sees_holders,       // or writes beside anybody
   mmap_no_overtaking,            // a newcomer goes behind those who wait
   mmap_reader_grants,            // the last reader out hands the lock on
   mmap_writer_grants,            // so does a writer
@@ -98,6 +107,11 @@ enum class Site : uint16_t {
   hot_writer_looks_after_drain,  // slots are looked for when the count word is drained
   hot_writer_drains_slots,
   hot_detach_closes_slots,
+  hot_demoted_stay_closed,     // whoever still has the array finds no way in
+  hot_promoter_is_inside,      // promotion takes a validated lock on the count word
+  hot_abort_restores,          // a stopped writer opens the count word again
+  hot_abort_restores_slots,    // and the slots that it had excluded
+  hot_writer_spares_detached,  // as vma_writer_spares_detached
 
   // --- vma_lock_speculative.h: orders
   spec_attached,  // [U1]
@@ -105,6 +119,9 @@ enum class Site : uint16_t {
   // checks
   spec_reader_looks_at_attached,
   spec_reader_compares_owner,
+
+  // --- racy.h: orders
+  racy_store,  // [V3]
 
   // --- vma_rwsem.h: orders
   rwsem_enter,    // [X1]
@@ -116,6 +133,11 @@ enum class Site : uint16_t {
   // checks and wake-ups
   rwsem_reader_refuses_writer,
   rwsem_reader_wakes_writer,
+  rwsem_reader_knows_detached,  // and says so
+  rwsem_writer_drains,          // a writer waits for the readers inside
+  rwsem_waits,                  // and says that it does
+  rwsem_abort_restores,         // a stopped writer does not wait any more
+  rwsem_detach_drains,          // a detacher waits for the readers inside
 
   // --- vma_count.h: orders
   count_enter,  // [N1]
@@ -126,10 +148,16 @@ enum class Site : uint16_t {
   // checks and wake-ups
   count_reader_refuses_writer,
   count_reader_wakes_writer,
+  count_reader_refuses_detached,
+  count_writer_drains,    // a writer waits for the readers inside
+  count_announces_sleep,  // and says that it sleeps
+  count_abort_restores,   // a stopped writer does not sleep any more
+  count_detach_drains,    // a detacher waits for the readers inside
 
   // --- vma_lock_word.h: checks
   word_reader_compares_owner,
   word_reader_compares_seq,
+  word_writer_spares_detached,  // as vma_writer_spares_detached
 
   // --- tree/maple_protocol.h: orders
   maple_child,      // [T1]

@@ -37,7 +37,7 @@ class BasicVmaCount {
     uint32_t n = 0;  // A guess instead of a load.
     P::hook(Hook::read_before_increment);
     do {
-      if (n == kDetached) return Entry::detached;
+      if (P::keep(Site::count_reader_refuses_detached) && n == kDetached) return Entry::detached;
       // Full, or the writer's -1.
       if (P::keep(Site::count_reader_refuses_writer) && (n & kLimit) == kLimit) {
         return Entry::closed;
@@ -81,7 +81,7 @@ class BasicVmaCount {
     word_.store(0, P::order(Site::count_open, std::memory_order_release));  // [N5] with [N1]
   }
   void close() noexcept {
-    (void)exclude(StopToken{});
+    if (P::keep(Site::count_detach_drains)) (void)exclude(StopToken{});
     word_.store(kDetached, std::memory_order_relaxed);
   }
 
@@ -100,10 +100,11 @@ class BasicVmaCount {
         n, kWriter, P::order(Site::count_take, std::memory_order_acquire),  // [N3] pairs with [N2]
         std::memory_order_relaxed)) {
       PERVMA_ASSERT_OP(n, <, kNegative);  // Detached, or taken twice.
-      if ((n & kLimit) == 0) continue;
+      if ((n & kLimit) == 0 || !P::keep(Site::count_writer_drains)) continue;
       if (!wait(n, spinner, sleeper, stop)) {
         P::hook(Hook::write_before_abort);
-        word_.fetch_and(~kSleeps, std::memory_order_relaxed);
+        if (P::keep(Site::count_abort_restores))
+          word_.fetch_and(~kSleeps, std::memory_order_relaxed);
         return false;
       }
       n = word_.load(std::memory_order_relaxed) & kSleeps;  // Hopes for nobody inside.
@@ -117,12 +118,12 @@ class BasicVmaCount {
     P::hook(Hook::write_after_exclude);
     if (stop.stop_requested()) return false;
     if (spinner.spin()) return true;
-    if ((n & kSleeps) == 0 &&
-        !word_.compare_exchange_strong(n, n | kSleeps, std::memory_order_relaxed)) {
+    const uint32_t asleep = P::keep(Site::count_announces_sleep) ? n | kSleeps : n;
+    if (n != asleep && !word_.compare_exchange_strong(n, asleep, std::memory_order_relaxed)) {
       return true;
     }
     P::hook(Hook::write_before_sleep);
-    return sleeper.sleep(n | kSleeps);
+    return sleeper.sleep(asleep);
   }
 
   typename P::template Atomic<uint32_t> word_{kDetached};

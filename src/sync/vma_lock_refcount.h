@@ -140,7 +140,7 @@ bool BasicRefcountLock<P>::lock_write(Near& near, Far& far, Space& space,
   PERVMA_DASSERT(near.owner == &space);
   if (near.is_current(space)) return true;
   // Only a holder of the mmap write lock attaches or detaches: 0 stays 0, anything else not 0.
-  if (is_detached(far)) {
+  if (P::keep(Site::vma_writer_spares_detached) && is_detached(far)) {
     near.set(space);
     return true;
   }

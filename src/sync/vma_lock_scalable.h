@@ -129,14 +129,17 @@ class BasicScalableLock {
   }
 
  private:
-  static Attempt begin_read_hot(Near& near, Far& far, const Space& space, Slots& hot) noexcept;
-  static Attempt begin_read_contended(Near& near, Far& far, const Space& space,
-                                      uint32_t seen) noexcept;
+  // Out of line, and the way of a VMA that was never hot is as short as `refcount`'s.
+  [[gnu::noinline]] static Attempt begin_read_hot(Near& near, Far& far, const Space& space,
+                                                  Slots& hot) noexcept;
+  [[gnu::noinline]] static Attempt begin_read_contended(Near& near, Far& far, const Space& space,
+                                                        uint32_t seen) noexcept;
   static void promote(Far& far) noexcept;
   static bool exclude_slots(Slots& hot, const StopToken& stop) noexcept;
 
   // Counted in: but is it the VMA we looked up, and is it free?
-  static Attempt validate(Near& near, Far& far, const Space& space, Token token) noexcept {
+  [[gnu::always_inline]] static Attempt validate(Near& near, Far& far, const Space& space,
+                                                 Token token) noexcept {
     P::hook(Hook::read_after_increment);
     if (P::keep(Site::hot_reader_compares_owner) && near.owner != &space) {
       Count::leave(*token.word);
@@ -175,7 +178,8 @@ typename BasicScalableLock<P>::Attempt BasicScalableLock<P>::begin_read_contende
   const Entry entry = Count::try_enter(far.vm_refcnt, seen);
   if (entry != Entry::entered) return {refusal(entry), {}};
   const Attempt attempt = validate(near, far, space, {&far.vm_refcnt});
-  if (failures >= kFailuresToPromote && attempt.outcome == ReadTry::locked) promote(far);
+  const bool inside = !P::keep(Site::hot_promoter_is_inside) || attempt.outcome == ReadTry::locked;
+  if (failures >= kFailuresToPromote && inside) promote(far);
   return attempt;
 }
 
@@ -202,7 +206,7 @@ bool BasicScalableLock<P>::exclude_slots(Slots& hot, const StopToken& stop) noex
   for (Slot& slot : hot.slots()) {
     if (Count::exclude(slot.count, stop)) continue;
     for (Slot& done : hot.slots()) {
-      if (&done == &slot) break;
+      if (&done == &slot || !P::keep(Site::hot_abort_restores_slots)) break;
       Count::admit(done.count);
     }
     return false;
@@ -216,7 +220,7 @@ bool BasicScalableLock<P>::lock_write(Near& near, Far& far, Space& space,
   space.assert_held_write();
   PERVMA_DASSERT(near.owner == &space);
   if (near.is_current(space)) return true;
-  if (is_detached(far)) {
+  if (P::keep(Site::hot_writer_spares_detached) && is_detached(far)) {
     near.set(space);
     return true;
   }
@@ -228,16 +232,15 @@ bool BasicScalableLock<P>::lock_write(Near& near, Far& far, Space& space,
   // Whoever promoted held the count word then and has left it: relaxed sees the array.
   if (late) hot = far.hot.load(std::memory_order_relaxed);
   if (P::keep(Site::hot_writer_drains_slots) && hot != nullptr && !exclude_slots(*hot, stop)) {
-    Count::admit(far.vm_refcnt);
+    if (P::keep(Site::hot_abort_restores)) Count::admit(far.vm_refcnt);
     return false;
   }
   near.set(space);
   far.failures.store(0, std::memory_order_relaxed);
   const bool stays = hot != nullptr && hot->earns_its_keep();
-  if (stays) {
+  if (hot != nullptr && !stays) far.hot.store(nullptr, std::memory_order_relaxed);
+  if (stays || (hot != nullptr && !P::keep(Site::hot_demoted_stay_closed))) {
     for (Slot& slot : hot->slots()) Count::admit(slot.count);
-  } else if (hot != nullptr) {
-    far.hot.store(nullptr, std::memory_order_relaxed);
   }
   Count::admit(far.vm_refcnt);
   if (hot != nullptr && !stays) hot->retire();

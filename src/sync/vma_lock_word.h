@@ -76,7 +76,7 @@ class BasicWordLock {
     space.assert_held_write();
     PERVMA_DASSERT(near.owner == &space);
     if (near.is_current(space)) return true;
-    if (is_detached(far)) {
+    if (P::keep(Site::word_writer_spares_detached) && is_detached(far)) {
       near.set(space);
       return true;
     }

@@ -59,8 +59,8 @@ class BasicVmaRefcount {
   static Entry try_enter_kept(Word& word) noexcept {
     uint32_t n = word.load(std::memory_order_relaxed);
     do {
-      if (n == 0) return Entry::detached;
-      if (n >= kLimit) return Entry::closed;
+      if (P::keep(Site::vma_kept_refuses_detached) && n == 0) return Entry::detached;
+      if (P::keep(Site::vma_kept_refuses_full) && n >= kLimit) return Entry::closed;
     } while (!word.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
     return Entry::entered;
   }

@@ -36,7 +36,7 @@ class BasicVmaRwsem {
     uint32_t n = 0;  // A guess instead of a load.
     P::hook(Hook::read_before_increment);
     do {
-      if (n == kDetached) return Entry::detached;
+      if (P::keep(Site::rwsem_reader_knows_detached) && n == kDetached) return Entry::detached;
       if (P::keep(Site::rwsem_reader_refuses_writer) && n >= kLimit) return Entry::closed;
     } while (!word_.compare_exchange_weak(
         n, n + 1, P::order(Site::rwsem_enter, std::memory_order_acquire),  // [X1] with [X5], [X6]
@@ -65,11 +65,11 @@ class BasicVmaRwsem {
     }
     PERVMA_ASSERT_OP(n, <, kWaits);  // Detached, or taken twice.
     tell<P>(Probe::writer_wait_begin, &word_);
-    const bool drained = drain(stop);
+    const bool drained = !P::keep(Site::rwsem_writer_drains) || drain(stop);
     tell<P>(Probe::writer_wait_end, &word_);
     if (!drained) {
       P::hook(Hook::write_before_abort);
-      word_.fetch_and(~kWaits, std::memory_order_relaxed);
+      if (P::keep(Site::rwsem_abort_restores)) word_.fetch_and(~kWaits, std::memory_order_relaxed);
       return false;
     }
     word_.store(kWriter, std::memory_order_relaxed);  // Nobody else changes kWaits alone.
@@ -82,7 +82,7 @@ class BasicVmaRwsem {
     word_.store(0, P::order(Site::rwsem_open, std::memory_order_release));  // [X6] with [X1]
   }
   void close() noexcept {
-    (void)exclude(StopToken{});
+    if (P::keep(Site::rwsem_detach_drains)) (void)exclude(StopToken{});
     word_.store(kDetached, std::memory_order_relaxed);
   }
 
@@ -94,7 +94,7 @@ class BasicVmaRwsem {
 
  private:
   bool drain(const StopToken& stop) noexcept {
-    word_.fetch_or(kWaits, std::memory_order_relaxed);
+    if (P::keep(Site::rwsem_waits)) word_.fetch_or(kWaits, std::memory_order_relaxed);
     P::hook(Hook::write_after_exclude);
     typename P::Spinner spinner(SpinBudget::full);
     typename P::Sleeper sleeper(word_, stop);

@@ -7,6 +7,7 @@
 
 #include "pervma/address.h"
 #include "pervma/vma_info.h"
+#include "sync/native_platform.h"
 #include "sync/racy.h"
 #include "vm/anon_vma.h"
 #include "vm/open_file.h"

@@ -5,18 +5,17 @@
 // mutants: vma_detach_drains vma_detach_in_one_step
 // They remove the release of attach; the acquire of a detach that found nobody inside; the reader's
 // tests for 0 and for the space; the detacher's wait; and the exchange that is one.
+#include "sync/vma_lock_refcount.h"
 #include "vma.h"
 
 using namespace pervma::litmus;
 
 static Space mm;
 static Space other;
-static Vma vma;
+static Vma<pervma::BasicRefcountLock<P>> vma;
 
 int main() {
-  mm.lock_write();
-  vma.attach(mm, 10);
-  mm.unlock_write();
+  vma.make(mm, 10);
   run(
       [](void*) -> void* {
         const uint64_t seen = vma.try_read(mm);
@@ -24,12 +23,7 @@ int main() {
         return nullptr;
       },
       [](void*) -> void* {
-        mm.lock_write();
-        vma.detach(mm);
-        mm.unlock_write();
-        other.lock_write();
-        vma.attach(other, 20);
-        other.unlock_write();
+        vma.pass(mm, other, 20);
         return nullptr;
       });
   return 0;

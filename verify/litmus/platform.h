@@ -4,14 +4,16 @@
 // Each harness is a main() with at most three threads and bounded work, on pthreads, and compiles
 // alone: clang++-16 -std=c++20 -I include -I src verify/litmus/x.cpp -lpthread. A waiter polls here
 // instead of sleeping (a checker cuts such loops), so a lost wake-up is not seen: that is Relacy's
-// part. There is no RCU either: nothing is freed. With -DPERVMA_MUTANT=SITE one site of
-// src/sync/site.h is broken; the comment on top of a harness names those that it can catch.
+// part. There is no RCU either: nothing is freed, so nothing is found dead. With
+// -DPERVMA_MUTANT=SITE one site of src/sync/site.h is broken; the comment on top of a harness names
+// those that it can catch.
 #pragma once
 
 #include <assert.h>
 #include <pthread.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "sync/platform.h"
@@ -33,15 +35,35 @@ namespace detail {
 }
 }  // namespace detail
 
+// Stopped when the flag is set, where there is one.
 struct LitmusStop {
-  bool stop_requested() const { return false; }
-  bool stop_possible() const { return false; }
+  const std::atomic<uint32_t>* flag = nullptr;
+  bool stop_requested() const {
+    return flag != nullptr && flag->load(std::memory_order_relaxed) != 0;
+  }
+  bool stop_possible() const { return flag != nullptr; }
 };
 
 struct LitmusSleeper {
   LitmusSleeper(const std::atomic<uint32_t>&, const LitmusStop&) {}
-  bool sleep(uint32_t) { return true; }
+  bool sleep(uint32_t) { return true; }  // The waiter looks at its stop itself.
 };
+
+struct LitmusRcuRead {};
+
+namespace litmus {
+
+// The CPU that the thread is on: each body says its own.
+inline thread_local uint32_t this_cpu = 0;
+
+// Room for what a thread allocates once.
+inline constexpr size_t kRoom = 512;
+struct alignas(64) Room {
+  char bytes[kRoom];
+};
+inline Room rooms[4];
+
+}  // namespace litmus
 
 struct LitmusSpinner {
   explicit LitmusSpinner(SpinBudget) {}
@@ -71,17 +93,32 @@ struct LitmusPlatform {
   using Sleeper = LitmusSleeper;
   using Spinner = LitmusSpinner;
   using Tracker = LitmusTracker;
+  using RcuRead = LitmusRcuRead;
+  struct RcuHead {};
 
+  static constexpr Site kBroken = Site::PERVMA_MUTANT;
   static constexpr std::memory_order order(Site site, std::memory_order order) noexcept {
-    return site == Site::PERVMA_MUTANT ? std::memory_order_relaxed : order;
+    return kBroken != Site::none && site == kBroken ? std::memory_order_relaxed : order;
   }
   static constexpr bool keep(Site site) noexcept {
-    return site == Site::none || site != Site::PERVMA_MUTANT;
+    return kBroken == Site::none || site != kBroken;
   }
   static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
   static void wait(const Atomic<uint32_t>&, uint32_t) noexcept {}
   static void wake_one(const Atomic<uint32_t>*) noexcept {}
   static void wake_all(const Atomic<uint32_t>*) noexcept {}
+  static void call_rcu(RcuHead*, void (*)(RcuHead*)) noexcept {}
+  static void rcu_callback_begins(const RcuHead*) noexcept {}
+  static void rcu_callback_ends() noexcept {}
+  static void* allocate(size_t bytes, size_t) noexcept {
+    assert(bytes <= litmus::kRoom);
+    return litmus::rooms[litmus::this_cpu].bytes;
+  }
+  static void deallocate(void*) noexcept {}
+  static uint32_t current_cpu() noexcept { return litmus::this_cpu; }
+  static uint32_t cpu_slots() noexcept { return 2; }
+  static constexpr uint32_t kFailuresToPromote = 1;
+  static constexpr uint32_t kUsesToStay = 1;
   static void yield() noexcept {}
   static uint64_t now_ns() noexcept { return 0; }
   static void hook(Hook) noexcept {}

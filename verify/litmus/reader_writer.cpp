@@ -6,17 +6,16 @@
 // They remove the acquire of a read lock; the release of a read unlock; the acquire of a writer who
 // found nobody inside; the release with which it lets readers in again; the acquire that ends its
 // wait; the reader's tests for kExclude and for the sequence; the wait; and the mark's place.
+#include "sync/vma_lock_refcount.h"
 #include "vma.h"
 
 using namespace pervma::litmus;
 
 static Space mm;
-static Vma vma;
+static Vma<pervma::BasicRefcountLock<P>> vma;
 
 int main() {
-  mm.lock_write();
-  vma.attach(mm, 10);
-  mm.unlock_write();
+  vma.make(mm, 10);
   run(
       [](void*) -> void* {
         (void)vma.try_read(mm);

@@ -3,17 +3,16 @@
 //
 // mutants: seq_begins seq_ends seq_compare
 // They remove the releases at a hold's begin and end, and the acquire of the reader's comparison.
+#include "sync/vma_lock_refcount.h"
 #include "vma.h"
 
 using namespace pervma::litmus;
 
 static Space mm;
-static Vma vma;
+static Vma<pervma::BasicRefcountLock<P>> vma;
 
 int main() {
-  mm.lock_write();
-  vma.attach(mm, 10);
-  mm.unlock_write();
+  vma.make(mm, 10);
   run(
       [](void*) -> void* {
         (void)vma.try_read(mm);

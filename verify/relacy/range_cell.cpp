@@ -2,6 +2,7 @@
 #include "range/range_cell.h"
 
 #include "harness.h"
+#include "range/retired_count.h"
 #include "sync/mmap_lock_slow.h"
 
 namespace pervma::verify {
@@ -147,6 +148,25 @@ struct CopyAgainstRetire : CellScenario<CopyAgainstRetire, 2> {
   }
 };
 
+// A map ends once the last reader of its last retired range has counted it out.
+struct MapEnds : Scenario<MapEnds, 2> {
+  BasicRetiredCount<CellPlatform> retired;
+  RelacyPlain<uint64_t> map{1};
+  bool ended = false;
+
+  void before() { retired.in(); }
+  void thread(unsigned i) {
+    if (i == 0) {
+      RL_ASSERT(map == 1);
+      retired.out();
+    } else if (retired.all_out()) {
+      map = 0;
+      ended = true;
+    }
+  }
+  void after() { RL_ASSERT(retired.value() == 0 && (ended ? 0 : 1) == map); }
+};
+
 }  // namespace
 }  // namespace pervma::verify
 
@@ -160,5 +180,6 @@ int main(int argc, char** argv) {
       .add<CopyAgainstTwoWriters>("copy_against_two_writers", {bounded(1), kRandom})
       .add<CopyAgainstReuse>("copy_against_reuse", {bounded(3), kRandom})
       .add<CopyAgainstRetire>("copy_against_retire", {bounded(3), kRandom})
+      .add<MapEnds>("map_ends", {exhaustive()})
       .run(argc, argv);
 }

@@ -85,6 +85,20 @@ struct PromotionThenSlot : VmaScenario<L, PromotionThenSlot, 2> {
   }
 };
 
+// A promotion by a reader who was turned away, late, would give slots to a later hold's readers.
+struct PromotionAgainstTwoHolds : VmaScenario<L, PromotionAgainstTwoHolds, 2> {
+  PromotionAgainstTwoHolds() { g_cpu_slots = 2; }
+  void thread(unsigned i) {
+    if (i == 0) {
+      (void)try_read<L>(mm, vma);
+      (void)try_read<L>(mm, vma);
+    } else {
+      write_hold<L>(mm, vma, 11);
+      write_hold<L>(mm, vma, 12);
+    }
+  }
+};
+
 // Who counts the readers of a VMA that becomes hot finds whole slots or none.
 struct CountBesidePromotion : VmaScenario<L, CountBesidePromotion, 3> {
   CountBesidePromotion() { g_cpu_slots = 2; }
@@ -144,12 +158,13 @@ struct HotReuseByAnotherSpace : HotVma<HotReuseByAnotherSpace, 2> {
   }
 };
 
+// The reader is in the second slot: the writer that is stopped has excluded the first.
 struct HotKillableAbort : HotVma<HotKillableAbort, 3> {
   RelacyStopSource stop;
   void thread(unsigned i) {
-    if (i == 0) {
+    if (i == 1) {
       (void)try_read<L>(mm, vma);
-    } else if (i == 1) {
+    } else if (i == 0) {
       mm.lock_write();
       if (L::lock_write(vma.near, vma.far, mm, stop.token())) vma.set(11);
       mm.unlock_write();
@@ -177,6 +192,7 @@ int main(int argc, char** argv) {
       .add<FourSlots>("four_slots", {kRandom})
       .add<PromotionThenSlot>("promotion_then_slot", {bounded(2), kRandom})
       .add<PromotionAgainstWriter>("promotion_against_writer", {kRandom})
+      .add<PromotionAgainstTwoHolds>("promotion_against_two_holds", {bounded(2), kRandom})
       .add<CountBesidePromotion>("count_beside_promotion", {bounded(2), kRandom})
       .add<Demotion>("demotion", {bounded(2), kRandom})
       .add<HotDetachAndFree>("hot_detach_and_free", {bounded(3), kRandom})

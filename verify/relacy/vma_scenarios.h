@@ -233,6 +233,29 @@ struct DetachAndFree : VmaScenario<L, DetachAndFree<L>, 2> {
     detach_and_free<L>(this->mm, this->vma);
     this->mm.unlock_write();
   }
+  void after() {
+    RL_ASSERT(L::begin_read(this->vma.near, this->vma.far, this->mm).outcome == ReadTry::detached);
+  }
+};
+
+// Who holds the mmap lock for read is told whether the VMA is attached; a munmap may have taken it
+// away, and gone on as a reader.
+template <class L>
+struct DetachedUnderMmapLock : VmaScenario<L, DetachedUnderMmapLock<L>, 2> {
+  void thread(unsigned i) {
+    if (i == 1) {
+      this->mm.lock_write();
+      detach_and_free<L>(this->mm, this->vma);
+      this->mm.downgrade();
+      this->mm.unlock_read();
+      return;
+    }
+    this->mm.lock_read();
+    const auto attempt = L::start_read_locked(this->vma.near, this->vma.far, this->mm);
+    RL_ASSERT((attempt.outcome == ReadTry::detached) == L::is_detached(this->vma.far));
+    if (attempt.outcome == ReadTry::locked) L::end_read(this->vma.far, attempt.token);
+    this->mm.unlock_read();
+  }
 };
 
 // R14, R16, R22: the memory becomes a VMA of another space, whose detacher may have to wait for a

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
       .add<ReaderAgainstTwoWriters<R>>("rwsem_reader_against_two_writers", {kRandom})
       .add<KillableAbort<R>>("rwsem_killable_abort", {bounded(1), kRandom})
       .add<DetachAndFree<R>>("rwsem_detach_and_free", {bounded(4), kRandom})
+      .add<DetachedUnderMmapLock<R>>("rwsem_detached_under_mmap_lock", {bounded(3), kRandom})
       .add<ReuseByAnotherSpace<R>>("rwsem_reuse_by_another_space", {bounded(2), kRandom})
       .add<Downgrade<R>>("rwsem_downgrade", {bounded(4), kRandom})
       .add<ReaderAgainstWriter<N>>("count_reader_against_writer", {bounded(4), kRandom})
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
       .add<ReaderAgainstTwoWriters<N>>("count_reader_against_two_writers", {kRandom})
       .add<KillableAbort<N>>("count_killable_abort", {bounded(1), kRandom})
       .add<DetachAndFree<N>>("count_detach_and_free", {bounded(4), kRandom})
+      .add<DetachedUnderMmapLock<N>>("count_detached_under_mmap_lock", {bounded(3), kRandom})
       .add<ReuseByAnotherSpace<N>>("count_reuse_by_another_space", {bounded(2), kRandom})
       .add<Downgrade<N>>("count_downgrade", {bounded(4), kRandom})
       .run(argc, argv);
