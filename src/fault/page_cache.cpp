@@ -69,7 +69,7 @@ PageCache::Page PageCache::read_in(Slot& slot, uint64_t index) noexcept {
     }
   }
   const uint32_t before =
-      slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3]
+      slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3], [F16]
   // The address is only a key to the kernel: the slot may be gone by then.
   if (before != kFilling) futex_wake_all(&slot);
   // The object became shorter while its page was read, or just before.
@@ -121,9 +121,10 @@ void PageCache::drop_from(Node& node, uint64_t base, uint64_t first, FrameGather
       continue;
     }
     Slot& page = static_cast<Leaf&>(node).pages[slot];
-    uint32_t value = page.load(std::memory_order_relaxed);
+    uint32_t value = page.load(std::memory_order_acquire);  // [F16] pairs with [F4]
     while (value == kFilling || value == kFillingAwaited) {
       if (page.compare_exchange_weak(value, kFillingStale, std::memory_order_relaxed)) break;
+      value = page.load(std::memory_order_acquire);  // [F16] pairs with [F4]
     }
     if (is_page(value)) (void)take_out(page, value, gather);
   }
