@@ -10,7 +10,7 @@
 
 namespace pervma::bench {
 
-// Whether the libraries that people use today are measured too.
+// Whether what people use today is measured too: other libraries, or the kernel itself.
 enum class Peers : uint8_t { left_out, measured };
 
 // A benchmark looks at the members that mean something to it.

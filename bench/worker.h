@@ -91,6 +91,13 @@ class alignas(128) Worker {
     operations_ += operations;
     latency_.add((end_ - begin_) / operations);
   }
+  // The same for work that somebody else did and timed.
+  void note_once(uint64_t operations, uint64_t ticks) {
+    begin_ = 0;
+    end_ = ticks;
+    operations_ += operations;
+    latency_.add(ticks / operations);
+  }
   Histogram& latency() noexcept { return latency_; }
   const Histogram& latency() const noexcept { return latency_; }
   const TickClock& clock() const noexcept { return clock_; }

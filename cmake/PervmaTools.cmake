@@ -20,7 +20,7 @@ endif()
 if(PERVMA_BENCH_SOURCES)
   add_library(pervma_bench STATIC ${PERVMA_BENCH_SOURCES})
   target_include_directories(pervma_bench PUBLIC ${PROJECT_SOURCE_DIR})
-  target_link_libraries(pervma_bench PUBLIC pervma fmt::fmt PRIVATE pervma_flags)
+  target_link_libraries(pervma_bench PUBLIC pervma fmt::fmt PRIVATE pervma_flags pervma_compressed)
   # What `bench --peers` compares with, as far as it is there. A sanitizer sees nothing of what
   # these libraries were compiled without it, and would report their locks.
   if(NOT PERVMA_SANITIZER)

@@ -6,14 +6,18 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/churn.h"
+#include "bench/faults.h"
+#include "bench/fork.h"
 #include "bench/free.h"
 #include "bench/hot.h"
 #include "bench/lookup.h"
 #include "bench/machine.h"
 #include "bench/memory.h"
 #include "bench/spike.h"
+#include "bench/swap.h"
 #include "bench/syscalls.h"
 #include "bench/tree.h"
+#include "bench/zerocopy.h"
 #include "tools/bench_output.h"
 #include "tools/commands.h"
 #include "tools/designs.h"
@@ -31,12 +35,13 @@ struct Options {
   BenchOptions bench;
   std::string designs = "all";
   bool peers = false;
+  std::string peer;
   std::string json;
   std::string compare;
 };
 
 // What a benchmark can be asked for, besides designs, ranges and repeats.
-enum Asks : unsigned { kThreads = 1, kPick = 2, kPeers = 4, kSeconds = 8 };
+enum Asks : unsigned { kThreads = 1, kPick = 2, kPeers = 4, kSeconds = 8, kKernel = 16 };
 
 // One benchmark as the command line knows it.
 struct Scenario {
@@ -68,11 +73,23 @@ constexpr Scenario kScenarios[] = {
      bench::bench_memory, kPeers, 65000, 1},
     {"free", "Be rid of many VMAs: munmap and exit",
      "pervma bench free --ranges 50000 --repeats 20", bench::bench_free, kSeconds, 50000},
+    {"faults", "Page faults of anonymous memory, beside real ones with --peer kernel",
+     "pervma bench faults --peer kernel --threads 1,2", bench::bench_faults,
+     kThreads | kKernel | kSeconds},
+    {"fork", "Duplicate a map of so many VMAs, ten written pages each",
+     "pervma bench fork --peer kernel --design refcount", bench::bench_fork, kKernel | kSeconds,
+     10000, 5},
+    {"swap", "A working set of so many pages in a quarter of the memory, by the page store",
+     "pervma bench swap --ranges 4000 --threads 1,2 --design refcount", bench::bench_swap,
+     kThreads | kSeconds, 4000, 3},
+    {"zerocopy", "All threads but one insert pages into their mappings, one madvises",
+     "pervma bench zerocopy --threads 2,4", bench::bench_zerocopy, kThreads | kSeconds},
 };
 
 int run(const Scenario& scenario, Options& options) {
   options.bench.designs = parse_designs(options.designs);
-  options.bench.peers = options.peers ? bench::Peers::measured : bench::Peers::left_out;
+  options.bench.peers =
+      options.peers || !options.peer.empty() ? bench::Peers::measured : bench::Peers::left_out;
   // Before the work: a file that cannot be used must not cost minutes.
   std::vector<BenchRow> before;
   if (!options.compare.empty()) before = read_bench_json(options.compare);
@@ -114,6 +131,10 @@ void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
   if ((scenario.asks & kPeers) != 0) {
     cmd.add_flag("--peers", o.peers,
                  "Measure what people use today, too, as far as it is built in");
+  }
+  if ((scenario.asks & kKernel) != 0) {
+    cmd.add_option("--peer", o.peer, "kernel: measure the same on real memory of this process, too")
+        ->check(CLI::IsMember({"kernel"}));
   }
   cmd.add_option("--ranges", o.bench.ranges, "Ranges of one page, with gaps of one page; a list")
       ->delimiter(',')

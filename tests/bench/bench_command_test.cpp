@@ -19,8 +19,8 @@ using test::temp_path;
 const std::string kTiny = " --ranges 50 --threads 1 --repeats 1 --seconds 0.001 ";
 
 TEST(BenchCommand, each_benchmark_has_help_with_an_example) {
-  for (const char* name :
-       {"lookup", "churn", "hot", "spike", "tree", "memory", "free", "machine"}) {
+  for (const char* name : {"lookup", "churn", "hot", "spike", "tree", "memory", "free", "faults",
+                           "fork", "swap", "zerocopy", "machine"}) {
     const CommandOutcome o = run_pervma("bench " + std::string(name) + " --help");
     EXPECT_EQ(o.status, 0);
     EXPECT_NE(o.out.find("Example"), std::string::npos) << name;

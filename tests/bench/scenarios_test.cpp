@@ -4,14 +4,18 @@
 #include <algorithm>
 
 #include "bench/churn.h"
+#include "bench/faults.h"
+#include "bench/fork.h"
 #include "bench/free.h"
 #include "bench/hot.h"
 #include "bench/lookup.h"
 #include "bench/memory.h"
 #include "bench/spike.h"
 #include "bench/subjects.h"
+#include "bench/swap.h"
 #include "bench/syscalls.h"
 #include "bench/tree.h"
+#include "bench/zerocopy.h"
 
 namespace pervma::bench {
 namespace {
@@ -197,6 +201,11 @@ TEST(Free, has_munmap_and_exit_of_every_design) {
   const BenchResult rows = bench_free(options);
   ASSERT_TRUE(rows.has_value()) << rows.error();
   expect_well_formed(*rows, "free");
+  for (const char* variant : {"pages", "pages-held-for-write"}) {
+    for (const Design d : kDesigns) {
+      EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 1u);
+    }
+  }
   for (const char* variant : {"munmap", "munmap-settled", "exit", "exit-settled"}) {
     for (const Design d : kDesigns) {
       EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 1u);
@@ -232,6 +241,62 @@ TEST(Syscalls, every_design_stands_beside_the_kernel) {
   for (const char* variant : {"map+unmap", "protect", "dontneed", "remap"}) {
     EXPECT_TRUE(has("kernel", variant)) << variant;
     for (const Design d : kDesigns) EXPECT_TRUE(has(design_name(d), variant)) << variant;
+  }
+}
+
+TEST(Faults, every_design_stands_beside_the_kernel) {
+  BenchOptions options = tiny();
+  options.peers = Peers::measured;
+  options.threads = {1, 2};
+  const BenchResult rows = bench_faults(options);
+  ASSERT_TRUE(rows) << rows.error();
+  expect_well_formed(*rows, "faults");
+  for (const char* variant : {"anon-write", "anon-read", "write-after-read"}) {
+    EXPECT_EQ(count_rows(*rows, variant, "kernel"), 2u);
+    for (const Design d : kDesigns) {
+      EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 2u);
+    }
+  }
+}
+
+TEST(Fork, every_design_stands_beside_the_kernel) {
+  BenchOptions options = tiny();
+  options.peers = Peers::measured;
+  options.run.repeats = 2;
+  const BenchResult rows = bench_fork(options);
+  ASSERT_TRUE(rows) << rows.error();
+  expect_well_formed(*rows, "fork");
+  EXPECT_EQ(count_rows(*rows, "", "kernel"), 1u);
+  EXPECT_EQ(rows->size(), kDesigns.size() + 4);
+}
+
+TEST(Swap, has_every_store_under_the_designs_that_were_asked_for) {
+  BenchOptions options = tiny();
+  options.ranges = {600};
+  options.threads = {2};
+  options.designs = {Design::refcount, Design::mmap_lock};
+  const BenchResult rows = bench_swap(options);
+  ASSERT_TRUE(rows) << rows.error();
+  expect_well_formed(*rows, "swap");
+  for (const char* variant : {"lz4", "zstd", "file"}) {
+    EXPECT_EQ(count_rows(*rows, variant, "refcount"), 1u);
+    EXPECT_EQ(count_rows(*rows, variant, "mmap_lock"), 1u);
+  }
+}
+
+TEST(Zerocopy, has_receivers_and_an_adviser_under_every_design) {
+  BenchOptions options = tiny();
+  options.threads = {3};
+  const BenchResult rows = bench_zerocopy(options);
+  ASSERT_TRUE(rows) << rows.error();
+  expect_well_formed(*rows, "zerocopy");
+  for (const Design d : kDesigns) {
+    for (const char* role : {"receiver", "adviser"}) {
+      EXPECT_TRUE(std::ranges::any_of(*rows, [&](const BenchRow& r) {
+        return r.subject == design_name(d) && r.role == role &&
+               r.threads == (r.role == "receiver" ? 2u : 1u);
+      })) << role;
+    }
   }
 }
 
