@@ -47,6 +47,12 @@ class SpaceMap {
     const auto* vma = space_.vma_at(a);
     return vma == nullptr ? kNothing : vma->start().value;
   }
+  // As every operation that changes a VMA.
+  bool write_one(uint64_t address) noexcept {
+    const MmapWrite write(space_.mmap_lock());
+    auto* const vma = space_.vma_at(Address{address});
+    return vma != nullptr && L::lock_write(vma->near, vma->far, space_.mmap_lock());
+  }
   bool insert(uint64_t start, uint64_t end) noexcept { return map_page(space_, start, end); }
   bool erase(uint64_t start, uint64_t end) noexcept {
     return space_.unmap(Address{start}, end - start, {}).has_value();

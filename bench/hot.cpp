@@ -19,6 +19,24 @@ void add_case(std::vector<Case>& cases, Subject& subject, const Layout& layout, 
                    .crews = {{.role = {}, .threads = threads, .work = work}}});
 }
 
+// All threads but one read the range; the last one writes it now and then, which has to wait for
+// those inside.
+void add_storm(std::vector<Case>& cases, Subject& subject, const Layout& layout, unsigned threads) {
+  const uint64_t index = layout.ranges / 2;
+  cases.push_back(
+      {.scenario = kScenario,
+       .variant = "storm",
+       .subject = subject.name(),
+       .ranges = layout.ranges,
+       .crews = {
+           {.role = "reader",
+            .threads = threads - 1,
+            .work = [&subject, &layout, index](Worker& w) { subject.read_one(w, layout, index); }},
+           {.role = "writer", .threads = 1, .work = [&subject, &layout, index](Worker& w) {
+              subject.write_one(w, layout, index);
+            }}}});
+}
+
 }  // namespace
 
 BenchResult bench_hot(const BenchOptions& options) {
@@ -32,6 +50,11 @@ BenchResult bench_hot(const BenchOptions& options) {
     if (rows.empty()) limits.add_cases(cases, kScenario);
     for (const unsigned threads : options.threads) {
       for (const SubjectPtr& subject : subjects) add_case(cases, *subject, layout, threads);
+    }
+    for (const unsigned threads : options.threads) {
+      for (const SubjectPtr& subject : subjects) {
+        if (threads > 1 && subject->has_write_one()) add_storm(cases, *subject, layout, threads);
+      }
     }
     BenchResult some = run_cases(cases, options.run);
     if (!some) return some;

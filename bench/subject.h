@@ -9,6 +9,8 @@
 //   bool erase(uint64_t start, uint64_t end)           exactly one range
 // and, where it can take its lock once for several changes,
 //   bool insert_and_erase(const uint64_t* starts, size_t n)   pages: insert all, then erase all
+// and, where readers keep a writer of a range out,
+//   bool write_one(uint64_t address)                   waits for them, and lets everybody in again
 #pragma once
 
 #include <array>
@@ -51,6 +53,10 @@ class Subject {
   virtual void read(Worker&, const Layout&, Picker) = 0;
   // The same range over and over.
   virtual void read_one(Worker&, const Layout&, uint64_t index) = 0;
+  // One operation: get in where readers of this range are kept out, and at once let them in again.
+  // 20 microseconds between two, which count for nothing.
+  virtual bool has_write_one() const noexcept = 0;
+  virtual void write_one(Worker&, const Layout&, uint64_t index) = 0;
   // One operation: insert a range of one page, erase it.
   virtual void churn(Worker&, const Layout&, Churn) = 0;
   // The same next door, kPairs operations under one hold of the lock, where the subject has such a
@@ -85,6 +91,23 @@ class SubjectOf final : public Subject {
   }
   void read_one(Worker& worker, const Layout& layout, uint64_t index) override {
     read_some(worker, layout, [&] { return index; });
+  }
+
+  bool has_write_one() const noexcept override { return kWritesOne; }
+  void write_one(Worker& worker, const Layout& layout, uint64_t index) override {
+    if constexpr (kWritesOne) {
+      constexpr double kPauseNs = 20'000;
+      uint64_t wrong = 0;
+      const auto pause = [&worker](unsigned) {
+        const uint64_t begin = cpu_ticks_begin();
+        while (worker.clock().ns(cpu_ticks_end() - begin) < kPauseNs) cpu_relax();
+      };
+      const auto write = [&](unsigned) {
+        if (!map_.write_one(layout.start(index))) ++wrong;
+      };
+      worker.run_undone(1, write, pause);
+      worker.note_wrong(wrong);
+    }
   }
 
   void churn(Worker& worker, const Layout& layout, Churn where) override {
@@ -133,6 +156,10 @@ class SubjectOf final : public Subject {
  private:
   static constexpr bool kSections = requires(Map& m, const uint64_t* starts) {
     { m.insert_and_erase(starts, kPairs) } -> std::same_as<bool>;
+  };
+
+  static constexpr bool kWritesOne = requires(Map& m) {
+    { m.write_one(0) } -> std::same_as<bool>;
   };
 
   template <class Next>

@@ -65,10 +65,10 @@ class PageState {
     VmaFlag flag;
     unsigned bit;
   };
-  static constexpr Seen kSeen[] = {{VmaFlag::read, kRead},    {VmaFlag::write, kWrite},
-                                   {VmaFlag::locked, 8},      {VmaFlag::dont_copy, 16},
-                                   {VmaFlag::sequential, 32}, {VmaFlag::random, 64},
-                                   {VmaFlag::dont_dump, 128}};
+  static constexpr Seen kSeen[] = {
+      {VmaFlag::read, kRead},    {VmaFlag::write, kWrite},     {VmaFlag::locked, 8},
+      {VmaFlag::dont_copy, 16},  {VmaFlag::sequential, 32},    {VmaFlag::random, 64},
+      {VmaFlag::dont_dump, 128}, {VmaFlag::wipe_on_fork, 256}, {VmaFlag::mergeable, 512}};
 
   unsigned bits_ = 0;
 };

@@ -96,6 +96,8 @@ class Owner {
   void unmap();
   void protect();
   void advise_flags();
+  void advise_private();
+  bool is_private_anonymous(Span) const noexcept;
   void drop();
   void free_lazily();
   void lock();
@@ -115,8 +117,13 @@ class Owner {
   void map_anywhere();
   void fork();
   void other_space();
+  void seal_some(AddressSpace&);
   void check_child(AddressSpace& child);
   bool store_and_load(AddressSpace&, Address, uint64_t value);
+
+  // --- owner_corners.cpp: on memory of its own ---
+  void guards();
+  void duplicate();
 
   Engine& engine_;
   AddressSpace& space_;

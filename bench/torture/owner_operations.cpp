@@ -35,6 +35,9 @@ const std::vector<Owner::Operation>& Owner::operations() {
                                           {"munmap", 6, &Owner::unmap},
                                           {"mprotect", 14, &Owner::protect},
                                           {"madvise flags", 6, &Owner::advise_flags},
+                                          {"madvise private", 4, &Owner::advise_private},
+                                          {"guards", 2, &Owner::guards},
+                                          {"mremap duplicate", 2, &Owner::duplicate},
                                           {"madvise dontneed", 6, &Owner::drop},
                                           {"madvise free", 3, &Owner::free_lazily},
                                           {"mlock", 3, &Owner::lock},
@@ -51,6 +54,12 @@ const std::vector<Owner::Operation>& Owner::operations() {
                                           {"fork", 1, &Owner::fork},
                                           {"other space", 1, &Owner::other_space}};
   return all;
+}
+
+bool Owner::is_private_anonymous(Span span) const noexcept {
+  const auto begin = pages_.begin() + static_cast<std::ptrdiff_t>(span.first);
+  return std::all_of(begin, begin + static_cast<std::ptrdiff_t>(span.count),
+                     [](const Page& p) { return p.is_private_anonymous(); });
 }
 
 Page Owner::fresh_page(Page::Kind kind, Prot prot, uint64_t file_page) const {
@@ -181,6 +190,34 @@ void Owner::advise_flags() {
           .on_stop = Change::OnStop::part_done});
 }
 
+// Of private anonymous memory only.
+void Owner::advise_private() {
+  struct Kind {
+    Advice advice;
+    VmaFlags clears;
+    VmaFlags sets;
+  };
+  static constexpr Kind kKinds[] = {{Advice::wipeonfork, {}, VmaFlag::wipe_on_fork},
+                                    {Advice::keeponfork, VmaFlag::wipe_on_fork, {}},
+                                    {Advice::mergeable, {}, VmaFlag::mergeable},
+                                    {Advice::unmergeable, VmaFlag::mergeable, {}}};
+  const Span span = mapped_span();
+  if (span.count == 0 || !is_private_anonymous(span)) return;
+  const Kind kind = kKinds[random_.below(std::size(kKinds))];
+  change({.what = "madvise private",
+          .span = span,
+          .after =
+              [=](Page p, uint64_t) {
+                p.flags = (p.flags & ~kind.clears) | kind.sets;
+                return p;
+              },
+          .run =
+              [=, this](const std::stop_token& stop) {
+                return space_.advise(at(span.first), span.count * kPageSize, kind.advice, stop);
+              },
+          .on_stop = Change::OnStop::part_done});
+}
+
 void Owner::drop() {
   const Span span = mapped_span();
   if (span.count == 0) return;
@@ -262,10 +299,7 @@ void Owner::unlock() {
 
 void Owner::name() {
   const Span span = mapped_span();
-  const auto begin = pages_.begin() + static_cast<std::ptrdiff_t>(span.first);
-  const bool fit = std::all_of(begin, begin + static_cast<std::ptrdiff_t>(span.count),
-                               [](const Page& p) { return p.is_private_anonymous(); });
-  if (span.count == 0 || !fit) return;
+  if (span.count == 0 || !is_private_anonymous(span)) return;
   const uint64_t name = random_.below(3);
   const std::string text = name == 0 ? std::string() : fmt::format("name {}", name);
   change({.what = "name",

@@ -203,7 +203,11 @@ void Owner::check_child(AddressSpace& child) {
     const Page& p = pages_[page];
     const bool copied = p.mapped && !p.flags.has(VmaFlag::dont_copy);
     if (copied) {
+      const Page was = p;
+      // Wiped, the child's page is fresh; here it stays what it is.
+      if (p.flags.has(VmaFlag::wipe_on_fork)) pages_[page].forget_words();
       load_word(child, page, static_cast<unsigned>(random_.below(8)), "load in the child");
+      pages_[page] = was;
       // Seen in the parent afterwards, it would be no word that was stored there.
       if (p.kind == Page::Kind::anonymous && p.flags.has(VmaFlag::write) && random_.one_in(2)) {
         (void)store_and_load(child, at(page), ++values_);
@@ -234,6 +238,7 @@ void Owner::other_space() {
     if (!mapped) violated("mmap in a second space failed");
     (void)(*other)->handle_fault(at(page), Access::read);
   }
+  seal_some(**other);
   const uint64_t part = random_.below(kPages / 2) * kPageSize;
   if (part != 0 && !(*other)->unmap(base_, part)) violated("munmap in a second space failed");
   if (const std::string wrong = (*other)->check(); !wrong.empty()) {

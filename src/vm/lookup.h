@@ -23,14 +23,14 @@ auto BasicAddressSpace<L>::vma_from(Address a) const noexcept -> VmaT* {
 // bounds tell whether it is the right one (read only now: rule R14).
 template <VmaLockDesign L>
 inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -> Lookup {
-  Lookup result{LookupEnd::aborted, 0, nullptr, {}};
-  if constexpr (!kLocksVmas<L>) return result;
+  if constexpr (!kLocksVmas<L>) return {LookupEnd::aborted, 0, nullptr, {}};
   const RcuReader rcu;
+  uint8_t misses = 0;
   for (;;) {
     VmaT* const v = vma_at(a);  // A fresh walk each time (rule R17).
     const auto aborted = [&] {
       PERVMA_PROBE(vma_abort, this, a.value);
-      return result;
+      return Lookup{LookupEnd::aborted, misses, nullptr, {}};
     };
     if (v == nullptr) return aborted();
     const auto attempt = L::begin_read(v->near, v->far, mm_);
@@ -38,18 +38,15 @@ inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -
     if (attempt.outcome == ReadTry::detached) {
       // It stays in the tree for a moment after its detach: twice, then the mmap lock decides.
       PERVMA_PROBE(vma_miss, this, a.value);
-      if (result.misses == kMaxMisses) return aborted();
-      ++result.misses;
+      if (misses == kMaxMisses) return aborted();
+      ++misses;
       continue;
     }
     if (!v->range.contains(a)) {
       L::end_read(v->far, attempt.token);
       return aborted();
     }
-    result.end = LookupEnd::locked;
-    result.vma = v;
-    result.token = attempt.token;
-    return result;
+    return {LookupEnd::locked, misses, v, attempt.token};
   }
 }
 

@@ -135,7 +135,26 @@ TEST(Hot, has_every_design_with_one_thread_and_two) {
   const BenchResult rows = bench_hot(options);
   ASSERT_TRUE(rows.has_value()) << rows.error();
   expect_well_formed(*rows, "hot");
-  EXPECT_EQ(rows->size(), 3 + 2 * (kDesigns.size() + 2));
+  EXPECT_EQ(rows->size(), 3 + 2 * (kDesigns.size() + 2) + 2 * kDesigns.size());
+}
+
+TEST(Hot, has_a_writer_under_a_storm_of_readers_in_every_design) {
+  BenchOptions options = tiny();
+  options.peers = Peers::left_out;
+  options.threads = {2};
+  const BenchResult rows = bench_hot(options);
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  for (const Design d : kDesigns) {
+    for (const char* role : {"reader", "writer"}) {
+      EXPECT_EQ(std::ranges::count_if(*rows,
+                                      [&](const BenchRow& r) {
+                                        return r.variant == "storm" && r.role == role &&
+                                               r.subject == design_name(d) && r.threads == 1;
+                                      }),
+                1)
+          << design_name(d) << ' ' << role;
+    }
+  }
 }
 
 uint64_t count_rows(const std::vector<BenchRow>& rows, const char* variant, const char* subject) {
