@@ -88,7 +88,7 @@ bool PageCache::take_out(Slot& slot, uint32_t value, FrameGather& gather) noexce
 }
 
 void PageCache::truncate() noexcept {
-  truncations_.fetch_add(1, std::memory_order_release);  // [F12] pairs with [F5]
+  truncations_.fetch_add(1, std::memory_order_seq_cst);  // [F12] pairs with [F5]
   const uint64_t size = object_.size();
   FrameGather gather;
   if (Node* root = root_.load(std::memory_order_acquire)) {  // [F10] pairs with [F7]

@@ -56,10 +56,12 @@ class PageCache {
   // Drops the pages that begin beyond the object's size and empties the rest of the last one.
   // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks, under the lock
   // of the entry's table, whether a truncation began since he looked at the size. The caller takes
-  // that lock later, and finds the entry, or took it earlier, and is seen.
+  // that lock later, and finds the entry, or took it earlier, and is seen; or he met no table at
+  // all, and then whoever makes or finds it afterwards sees the new count, because the count and
+  // the tables' places are in one total order.
   void truncate() noexcept;
   uint32_t truncations() const noexcept {
-    return truncations_.load(std::memory_order_acquire);  // [F5] pairs with [F12]
+    return truncations_.load(std::memory_order_seq_cst);  // [F5] pairs with [F12]
   }
   // Calls visit(index, frame) for every page of [first, first + count) that is there.
   template <class Visit>

@@ -43,7 +43,7 @@ PageEntry PageTable::make_table(Slot& slot) noexcept {
   const PageEntry made = PageEntry::table(frame);
   uint64_t seen = 0;
   if (slot.compare_exchange_strong(seen, made.bits(),
-                                   std::memory_order_acq_rel,  // [P7] pairs with [P6] and [P7]
+                                   std::memory_order_seq_cst,  // [P7] pairs with [P6] and [P7]
                                    std::memory_order_acquire)) {
     return made;
   }

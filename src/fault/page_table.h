@@ -132,7 +132,7 @@ class PageTable {
   }
   Slot* slots(Frame table) const noexcept { return reinterpret_cast<Slot*>(frames_.data(table)); }
   static PageEntry descend(const Slot& slot) noexcept {
-    return PageEntry::from_bits(slot.load(std::memory_order_acquire));  // [P6] pairs with [P7]
+    return PageEntry::from_bits(slot.load(std::memory_order_seq_cst));  // [P6] pairs with [P7]
   }
   LeafSlot leaf_slot(Frame leaf, Address a) const noexcept {
     return {slots(leaf) + index_at(a, 0), &frames_.meta(leaf).lock};

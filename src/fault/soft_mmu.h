@@ -147,7 +147,8 @@ class SoftMmu final : public Mmu {
   bool map_one(LeafSlot, Frame held, Right rights, const CacheMoment&) noexcept;
   Step install_copy(const FaultRequest&, LeafSlot, Frame cached, const CacheMoment&) noexcept;
   void mark_dirty(Frame frame) noexcept {
-    frames_.meta(frame).dirty.store(1, std::memory_order_relaxed);
+    (void)frames_.meta(frame).dirty.fetch_or(1,
+                                             std::memory_order_release);  // [F17] pairs with [F18]
   }
   Step serve_swapped(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // swap_fault.cpp
   void page_out(Range, Reclaim&) noexcept;
