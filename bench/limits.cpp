@@ -68,7 +68,7 @@ class WalkMap : public ReadOnly {
  public:
   WalkMap(const Layout& layout, size_t nodes, unsigned height) : layout_(layout) {
     // Nodes per level as a tree of even fan-out has them; the leaves are most of all nodes.
-    const double leaves = std::max(1.0, static_cast<double>(nodes) * 0.85);
+    const double leaves = std::max(1.0, static_cast<double>(nodes) * 0.93);
     const double fan_out = height > 1 ? std::pow(leaves, 1.0 / (height - 1)) : 1;
     for (unsigned level = 0; level < height; ++level) {
       const auto count = static_cast<uint64_t>(std::llround(std::pow(fan_out, level)));

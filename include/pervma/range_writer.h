@@ -64,7 +64,8 @@ class [[nodiscard]] RangeWriter {
   }
 
   // Puts many ranges in, all or none: inval: they are not in order; exist: two of them overlap, or
-  // one overlaps a range of the map. Values are moved from. No merge rule is asked.
+  // one overlaps a range of the map. Values are moved from. No merge rule is asked. Into an empty
+  // map in linear time, and in one step: its tree is built beside it, full nodes level by level.
   Result<void> load(std::span<RangeEntry<Value>> entries) noexcept;
 
   // Makes two ranges of the one that holds the address and does not begin there; the right one gets
@@ -185,6 +186,9 @@ class [[nodiscard]] RangeWriter {
     return View{detail::RangeCore::bounds(range), Stored::get(detail::range_storage(range))};
   }
 
+  Result<void> load_into_empty(std::span<RangeEntry<Value>> entries) noexcept;
+  Result<void> load_one_by_one(std::span<RangeEntry<Value>> entries) noexcept;
+
   detail::RangeHandle* make(Value& value) noexcept {
     detail::RangeHandle* const made = core_->make();
     if (made == nullptr) return nullptr;
@@ -211,15 +215,46 @@ class [[nodiscard]] RangeWriter {
 
 template <class Value>
 Result<void> RangeWriter<Value>::load(std::span<RangeEntry<Value>> entries) noexcept {
+  const bool into_empty = core_->is_empty();
   for (size_t i = 0; i < entries.size(); ++i) {
     const Range range = entries[i].range;
     if (range.empty()) return std::unexpected(Error::inval);
     if (i > 0 && range.start < entries[i - 1].range.start) return std::unexpected(Error::inval);
     if (i > 0 && range.start < entries[i - 1].range.end) return std::unexpected(Error::exist);
-    if (core_->next(range.start.value, range.end.value) != nullptr) {
+    if (!into_empty && core_->next(range.start.value, range.end.value) != nullptr) {
       return std::unexpected(Error::exist);
     }
   }
+  if (entries.empty()) return {};
+  return into_empty ? load_into_empty(entries) : load_one_by_one(entries);
+}
+
+template <class Value>
+Result<void> RangeWriter<Value>::load_into_empty(std::span<RangeEntry<Value>> entries) noexcept {
+  // The last first, so that they are linked in their order.
+  detail::RangeHandle* first = nullptr;
+  size_t left = entries.size();
+  while (left > 0) {
+    detail::RangeHandle* const made = make(entries[left - 1].value);
+    if (made == nullptr) break;
+    detail::RangeCore::set_next_made(made, first);
+    first = made;
+    --left;
+  }
+  const auto bounds = [](const void* context, size_t i) noexcept {
+    return static_cast<const RangeEntry<Value>*>(context)[i].range;
+  };
+  if (left == 0 && core_->load(first, entries.size(), bounds, entries.data()) == 0) return {};
+  for (; first != nullptr; ++left) {
+    detail::RangeHandle* const made = first;
+    first = detail::RangeCore::next_made(made);
+    (void)or_unmake(ENOMEM, made, entries[left].value);
+  }
+  return std::unexpected(Error::nomem);
+}
+
+template <class Value>
+Result<void> RangeWriter<Value>::load_one_by_one(std::span<RangeEntry<Value>> entries) noexcept {
   if (!core_->reserve(entries.size())) return std::unexpected(Error::nomem);
   size_t done = 0;
   for (; done < entries.size(); ++done) {

@@ -21,6 +21,7 @@ class RangeCellCache {
   virtual RangeCell<P>* alloc() noexcept = 0;  // Null: no memory.
   virtual void free(RangeCell<P>* cell) noexcept = 0;
   virtual CacheStats stats() const noexcept = 0;
+  virtual void use_huge_pages() noexcept = 0;  // Under no lock.
 
   // For values of `words` words. Null: no memory.
   static std::unique_ptr<RangeCellCache> create(uint32_t words, AllocationHook hook) noexcept;
@@ -38,6 +39,7 @@ class SizedRangeCellCache final : public RangeCellCache<P> {
     cells_.free(static_cast<SizedRangeCell<P, kWords>*>(cell));
   }
   CacheStats stats() const noexcept override { return cells_.stats(); }
+  void use_huge_pages() noexcept override { cells_.use_huge_pages(); }
 
  private:
   TypeStableCache<SizedRangeCell<P, kWords>> cells_;

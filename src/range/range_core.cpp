@@ -1,6 +1,7 @@
 #include "range/range_core.h"
 
 #include "range/range_check.h"
+#include "range/range_load.h"
 #include "range/range_lookup.h"
 #include "range/range_writer.h"
 #include "sync/mmap_lock_slow.h"
@@ -98,6 +99,18 @@ int RangeCore::erase(Range where, const std::stop_token& stop, size_t* count) no
 }
 int RangeCore::retire(Range where, size_t* count) noexcept {
   return body(this).retire(where, count);
+}
+bool RangeCore::is_empty() const noexcept { return static_cast<const Body*>(this)->is_empty(); }
+RangeHandle* RangeCore::next_made(RangeHandle* range) noexcept {
+  return handle_of(static_cast<Cell*>(cell_of(range)->free_next()));
+}
+void RangeCore::set_next_made(RangeHandle* range, RangeHandle* next) noexcept {
+  cell_of(range)->set_free_next(cell_of(next));
+}
+int RangeCore::load(RangeHandle* first, size_t n,
+                    Range (*where)(const void* context, size_t i) noexcept,
+                    const void* context) noexcept {
+  return body(this).load(cell_of(first), n, where, context);
 }
 bool RangeCore::reserve(size_t ranges) noexcept { return body(this).reserve(ranges); }
 RangeHandle* RangeCore::next(uint64_t from, uint64_t end) noexcept {

@@ -72,6 +72,9 @@ class BasicRangeCore final : public detail::RangeCore {
   int erase(Range where, const Stop& stop, size_t* count) noexcept;
   int retire(Range where, size_t* count) noexcept;
   bool reserve(size_t ranges) noexcept;
+  bool is_empty() const noexcept { return tree_.empty(); }
+  int load(Cell* first, size_t n, Range (*where)(const void* context, size_t i) noexcept,
+           const void* context) noexcept;  // range_load.h
   Cell* next(uint64_t from, uint64_t last) noexcept;
   Cell* at(uint64_t index) noexcept { return static_cast<Cell*>(tree_.load(index)); }
   std::optional<uint64_t> gap(Range window, uint64_t bytes, GapSide side) noexcept;

@@ -50,6 +50,8 @@ void BasicRangeCore<P>::end_write() noexcept PERVMA_NO_ANALYSIS {
     reclaim_retired(*cell);
     cache_->free(cell);
   }
+  nodes_.use_huge_pages();
+  cache_->use_huge_pages();
 }
 
 template <class P>

@@ -29,7 +29,7 @@ class MapleCheck {
     } else {
       node(root, 0, kMapleMax, 1);
     }
-    expect(nodes_ == tree_.nodes_, "height", "another number of nodes", nodes_);
+    expect(nodes_ == tree_.nodes_.sum(), "height", "another number of nodes", nodes_);
     return report_;
   }
 

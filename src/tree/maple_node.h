@@ -5,12 +5,15 @@
 // node's own last index). A node's own bounds are known from the walk to it.
 //
 //   leaf    256 bytes: head, 15 pivots, 16 entries; an empty range is a null entry
-//   inner   256 bytes: head, 9 pivots, 10 children, 10 gaps (the longest empty run below each
+//   inner   512 bytes: head, 20 pivots, 21 children, 21 gaps (the longest empty run below each
 //   child)
+//
+// A store copies a leaf, so leaves are small; it writes one word of an inner node, so those are
+// wide, and the tree is low.
 //
 // Who may look: pivots and children of an inner node never change after publication except that a
 // child is replaced by one of equal bounds, so its pivots are plain; gaps are the writer's own, and
-// of readers that hold its lock. `dead` is set once, for cursors; count and listed are the
+// of readers that hold its lock. `dead` is set once, for cursors; the rest of the head is the
 // writer's.
 #pragma once
 
@@ -22,13 +25,14 @@
 
 namespace pervma {
 
-inline constexpr size_t kMapleNodeBytes = 256;
+inline constexpr size_t kLeafBytes = 256;
+inline constexpr size_t kInnerBytes = 512;
 inline constexpr unsigned kLeafSlots = 16;
-inline constexpr unsigned kInnerSlots = 10;
+inline constexpr unsigned kInnerSlots = 21;
 // Below these a node is merged with a neighbour or evened out with it; the root may be smaller.
 inline constexpr unsigned kLeafMin = 5;
-inline constexpr unsigned kInnerMin = 3;
-// More than 4^19 leaves do not fit into memory.
+inline constexpr unsigned kInnerMin = 6;
+// More than 6^19 leaves do not fit into memory.
 inline constexpr unsigned kMapleMaxHeight = 20;
 
 template <class P>
@@ -36,10 +40,13 @@ struct MapleHead {
   typename MapleProtocol<P>::Mark dead;
   uint8_t count;   // slots in use
   uint8_t listed;  // replaced by the store in progress, and on its list
+  // Of one that is listed: the children [from, to) are replaced with it, as whole subtrees.
+  uint8_t from;
+  uint8_t to;
 };
 
 template <class P>
-struct alignas(kMapleNodeBytes) MapleLeaf {
+struct alignas(kLeafBytes) MapleLeaf {
   using Word = typename MapleProtocol<P>::Word;
   MapleHead<P> head;
   Word pivots[kLeafSlots - 1];
@@ -61,7 +68,7 @@ struct alignas(kMapleNodeBytes) MapleLeaf {
 };
 
 template <class P>
-struct alignas(kMapleNodeBytes) MapleInner {
+struct alignas(kInnerBytes) MapleInner {
   using Word = typename MapleProtocol<P>::Word;
   MapleHead<P> head;
   uint64_t pivots[kInnerSlots - 1];
@@ -73,17 +80,22 @@ struct alignas(kMapleNodeBytes) MapleInner {
     if constexpr (detail::kMayVectorSearch<P>) {
       if (detail::vector_search) return detail::vector_inner_slot(*this, index);
     }
+    static_assert(kInnerSlots % 2 == 1);
     unsigned even = 0;
     unsigned odd = 0;
-    for (unsigned i = 0; i + 1 < kInnerSlots - 1; i += 2) {
+    for (unsigned i = 0; i < kInnerSlots - 1; i += 2) {
       even += pivots[i] < index ? 1 : 0;
       odd += pivots[i + 1] < index ? 1 : 0;
     }
-    return even + odd + (pivots[kInnerSlots - 2] < index ? 1 : 0);
+    return even + odd;
   }
 
   // The first slots share a line with the last pivots.
-  void prefetch_slots() const noexcept { __builtin_prefetch(&slots[kInnerSlots - 1]); }
+  void prefetch_slots() const noexcept {
+    __builtin_prefetch(&slots[kInnerSlots / 3]);
+    __builtin_prefetch(&slots[kInnerSlots * 2 / 3]);
+    __builtin_prefetch(&slots[kInnerSlots - 1]);
+  }
 };
 
 // A pointer to a node with its kind in the lowest bit, as it stands in slots. Null: no node.

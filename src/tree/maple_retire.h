@@ -2,7 +2,7 @@
 //
 // What is retired is a record: a node, and which of its children are replaced with it, whole
 // subtrees included. So the records of one store are few whatever it removes. They are kept in
-// nodes taken from the tree's stock; nothing of a retired node is overwritten before its grace
+// leaves taken from the tree's stock; nothing of a retired node is overwritten before its grace
 // period is over. Nobody waits: a tree can be destroyed while its last batch is still under way.
 #pragma once
 
@@ -18,42 +18,32 @@
 
 namespace pervma {
 
-// A replaced node, with the children [from, to) that are replaced as whole subtrees. A child that
-// is marked `listed` has a record of its own; records stand in an order in which parents come
+// A replaced node, with the children that its head says are replaced as whole subtrees. A child
+// that is marked `listed` has a record of its own; records stand in an order in which parents come
 // first.
 template <class P>
 struct MapleRecord {
   uint64_t word;
 
   static MapleRecord of(MapleRef<P> node, unsigned from, unsigned to) noexcept {
-    if (node.is_leaf() || from >= to) return {node.word()};
-    return {node.word() | (from * kEnds + to) << kRangeShift};
+    const bool any = !node.is_leaf() && from < to;
+    node.head().from = static_cast<uint8_t>(any ? from : 0);
+    node.head().to = static_cast<uint8_t>(any ? to : 0);
+    return {node.word()};
   }
-  MapleRef<P> node() const noexcept { return MapleRef<P>(word & ~kRangeBits); }
-  unsigned from() const noexcept { return range() / kEnds; }
-  unsigned to() const noexcept { return range() % kEnds; }
 
   // `visit` for the node and for all that goes with it. A node may be freed by its visit.
   template <class Visit>
   void for_each(Visit&& visit) const noexcept {
-    const MapleRef<P> top = node();
-    for (unsigned i = from(); i < to(); ++i) {
+    const MapleRef<P> top(word);
+    const unsigned to = top.head().to;
+    for (unsigned i = top.head().from; i < to; ++i) {
       whole(MapleRef<P>(top.inner()->slots[i].load(std::memory_order_relaxed)), visit);
     }
     visit(top);
   }
 
  private:
-  // Nodes are 256-aligned and bit 0 is the kind: seven bits are left for two slot numbers up to 10.
-  static constexpr unsigned kEnds = kInnerSlots + 1;
-  static constexpr unsigned kRangeShift = 1;
-  static constexpr uint64_t kRangeBits = kMapleNodeBytes - 2;
-  static_assert(kEnds * kEnds <= kMapleNodeBytes / 2);
-
-  unsigned range() const noexcept {
-    return static_cast<unsigned>((word & kRangeBits) >> kRangeShift);
-  }
-
   template <class Visit>
   static void whole(MapleRef<P> node, Visit& visit) noexcept {
     if (node.head().listed != 0) return;
@@ -77,13 +67,13 @@ class MapleRetire {
   MapleRetire& operator=(const MapleRetire&) = delete;
   ~MapleRetire() { PERVMA_DASSERT(first_ == nullptr); }
 
-  // Nodes that `records` further records may take from the stock.
+  // Leaves that `records` further records may take from the stock.
   static constexpr size_t nodes_for(size_t records) noexcept {
     return (records + Batch::kRecords - 1) / Batch::kRecords;
   }
 
-  void add(MapleRecord<P> record, NodeChain& stock, NodePool& pool) noexcept {
-    if (last_ == nullptr || last_->count == Batch::kRecords) grow(stock, pool);
+  void add(MapleRecord<P> record, NodeChain& leaves, NodePool& pool) noexcept {
+    if (last_ == nullptr || last_->count == Batch::kRecords) grow(leaves, pool);
     last_->records[last_->count++] = record;
     ++records_;
   }
@@ -112,7 +102,7 @@ class MapleRetire {
 
   static constexpr size_t kFullRecords = 100;
 
-  // As big as a node, and made of one; only the first of a chain uses rcu.
+  // As big as a leaf, and made of one; only the first of a chain uses rcu.
   struct Batch {
     static constexpr size_t kRecords = 27;
     rcu_head rcu;
@@ -121,10 +111,10 @@ class MapleRetire {
     size_t count;
     MapleRecord<P> records[kRecords];
   };
-  static_assert(sizeof(Batch) <= kMapleNodeBytes);
+  static_assert(sizeof(Batch) <= kLeafBytes);
 
-  void grow(NodeChain& stock, NodePool& pool) noexcept {
-    auto* batch = ::new (stock.pop()) Batch;
+  void grow(NodeChain& leaves, NodePool& pool) noexcept {
+    auto* batch = ::new (leaves.pop()) Batch;
     batch->pool = &pool;
     batch->next = nullptr;
     batch->count = 0;
@@ -149,13 +139,13 @@ class MapleRetire {
   // After the grace period.
   static void free_all(Batch* batch) noexcept {
     NodePool& pool = *batch->pool;
-    NodeChain free;
+    NodeStock free;
     while (batch != nullptr) {
       for (size_t i = 0; i < batch->count; ++i) {
-        batch->records[i].for_each([&](MapleRef<P> node) noexcept { free.push(&node.head()); });
+        batch->records[i].for_each([&](MapleRef<P> node) noexcept { free.push(node); });
       }
       Batch* next = batch->next;
-      free.push(batch);
+      free.leaves.push(batch);
       batch = next;
     }
     pool.give(free);

@@ -4,8 +4,8 @@
 
 namespace pervma {
 
-static_assert(sizeof(MapleLeaf<NativePlatform>) == kMapleNodeBytes);
-static_assert(sizeof(MapleInner<NativePlatform>) == kMapleNodeBytes);
+static_assert(sizeof(MapleLeaf<NativePlatform>) == kLeafBytes);
+static_assert(sizeof(MapleInner<NativePlatform>) == kInnerBytes);
 
 template class BasicMapleTree<NativePlatform>;
 

@@ -43,6 +43,21 @@ struct MapleStats {
   size_t bytes;     // of both
 };
 
+// A range for load_reserved(); a null entry: there are no more.
+struct BulkRange {
+  uint64_t first;
+  uint64_t last;
+  void* entry;
+};
+// Where they come from, in order.
+class BulkSource {
+ public:
+  virtual BulkRange next() noexcept = 0;
+
+ protected:
+  ~BulkSource() = default;
+};
+
 template <class P>
 class BasicMapleTree {
  public:
@@ -78,7 +93,7 @@ class BasicMapleTree {
   [[nodiscard]] bool reserve(unsigned stores) noexcept;
   // Gives the stock back to the pool.
   void release_reserve() noexcept {
-    promised_ = 0;
+    promised_ = {};
     pool_.give(stock_);
   }
 
@@ -92,7 +107,7 @@ class BasicMapleTree {
   [[nodiscard]] bool store_if_empty_reserved(uint64_t first, uint64_t last, void* entry) noexcept;
   // As reserve(1), but keeps what a larger reservation still holds.
   [[nodiscard]] bool has_stock_for_one() noexcept {
-    return stock_.size() >= nodes_needed(1) || reserve(1);
+    return stock_.size().covers(nodes_needed(1)) || reserve(1);
   }
   // The same without a reservation, or as one of those it is for. False: out of memory, nothing
   // changed.
@@ -104,6 +119,12 @@ class BasicMapleTree {
   [[nodiscard]] bool erase(uint64_t first, uint64_t last) noexcept {
     return store(first, last, nullptr);
   }
+
+  // Fills an empty tree with ranges that come in order, in one step for readers and in linear time.
+  // `slots`: the ranges, and the empty runs before, between and behind them. reserve_bulk() first;
+  // false: out of memory, nothing changed.
+  [[nodiscard]] bool reserve_bulk(uint64_t slots) noexcept;
+  void load_reserved(uint64_t slots, BulkSource& source) noexcept;
 
   // Empties the tree. Waits for RCU readers only if there is no memory left to do without.
   void clear() noexcept;
@@ -154,7 +175,7 @@ class BasicMapleTree {
   // time.
   static constexpr size_t kStockSlack = 16;
   // More than this is given back, unless it is promised.
-  static constexpr size_t kStockMax = 128;
+  static constexpr NodeCount kStockMax{104, 40};
 
   // While it grows, so many nodes may wait, or a part of what it has: they are part of what a range
   // costs. A tree that stays as big as it is disturbs its readers less often with grace periods.
@@ -166,7 +187,7 @@ class BasicMapleTree {
 
   Leftovers take_many_leftovers() noexcept;
   static void* load_below(Ref node, uint64_t index) noexcept;
-  size_t nodes_needed(unsigned stores) const noexcept;
+  NodeCount nodes_needed(unsigned stores) const noexcept;
   void trim_stock() noexcept;
   // Retires or frees a record's nodes, which are marked dead already.
   void dispose(MapleRecord<P> record) noexcept;
@@ -183,10 +204,10 @@ class BasicMapleTree {
   alignas(64) typename MapleProtocol<P>::Word root_{0};
   NodePool& pool_;
 
-  alignas(64) NodeChain stock_;
+  alignas(64) NodeStock stock_;
   MapleRetire<P> retire_;
-  size_t promised_ = 0;  // nodes that the last reservation needs
-  size_t nodes_ = 0;
+  NodeCount promised_;  // what the last reservation needs
+  NodeCount nodes_;
   size_t most_nodes_ = 0;  // when leftovers were last taken
   unsigned height_ = 0;
   RcuMode mode_;

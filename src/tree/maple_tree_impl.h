@@ -1,6 +1,7 @@
 // maple_tree_impl.h: the bodies of BasicMapleTree's larger members, for whoever instantiates it.
 #pragma once
 
+#include "tree/maple_bulk.h"
 #include "tree/maple_check.h"
 #include "tree/maple_gaps.h"
 #include "tree/maple_rebuild.h"
@@ -33,30 +34,35 @@ void* BasicMapleTree<P>::load_below(Ref node, uint64_t index) noexcept {
 // Every store may find the tree one level higher than the one before, but the root has to fill up
 // again in between: after a new root, four stores at least.
 template <class P>
-size_t BasicMapleTree<P>::nodes_needed(unsigned stores) const noexcept {
+NodeCount BasicMapleTree<P>::nodes_needed(unsigned stores) const noexcept {
   const size_t levels = height_ + 1 + stores / 4;
   const size_t records = kRecordsPerLevel * levels * stores;
   // A batch may be begun for a record when the one before it is full, and another after a flush.
-  return (kNodesPerLevel * levels + 1) * stores + 2 * MapleRetire<P>::nodes_for(records);
+  return {.leaves = kNodesPerLevel * stores + 2 * MapleRetire<P>::nodes_for(records),
+          .inners = (kNodesPerLevel * (levels - 1) + 1) * stores};
 }
 
 template <class P>
 bool BasicMapleTree<P>::reserve(unsigned stores) noexcept {
-  const size_t needed = nodes_needed(stores);
-  if (stock_.size() >= needed) {
-    promised_ = needed;
-    trim_stock();
-    return true;
+  const NodeCount needed = nodes_needed(stores);
+  const NodeCount have = stock_.size();
+  if (!have.covers(needed)) {
+    const auto missing = [](size_t need, size_t has) {
+      return need > has ? need + kStockSlack - has : 0;
+    };
+    const NodeCount more{missing(needed.leaves, have.leaves), missing(needed.inners, have.inners)};
+    if (!pool_.take(more, stock_)) return false;
   }
-  if (!pool_.take(needed + kStockSlack - stock_.size(), stock_)) return false;
   promised_ = needed;
+  trim_stock();
   return true;
 }
 
 template <class P>
 void BasicMapleTree<P>::trim_stock() noexcept {
-  const size_t most = std::max(promised_ + kStockSlack, kStockMax);
-  if (stock_.size() > most) pool_.give(stock_, most);
+  const NodeCount most{std::max(promised_.leaves + kStockSlack, kStockMax.leaves),
+                       std::max(promised_.inners + kStockSlack, kStockMax.inners)};
+  if (!most.covers(stock_.size())) pool_.give(stock_, most);
 }
 
 template <class P>
@@ -78,19 +84,20 @@ bool BasicMapleTree<P>::store_if_empty_reserved(uint64_t first, uint64_t last,
 template <class P>
 void BasicMapleTree<P>::dispose(MapleRecord<P> record) noexcept {
   if (mode_ == RcuMode::on) {
-    retire_.add(record, stock_, pool_);
+    retire_.add(record, stock_.leaves, pool_);
     return;
   }
-  record.for_each([this](Ref node) noexcept { stock_.push(&node.head()); });
+  record.for_each([this](Ref node) noexcept { stock_.push(node); });
 }
 
 template <class P>
 MapleLeftovers<P> BasicMapleTree<P>::take_many_leftovers() noexcept {
-  const bool grows = nodes_ > most_nodes_;
-  const size_t few = std::max(kFewLeftovers, nodes_ / kGrowingShare);
-  const size_t many = std::max(kManyLeftovers, nodes_ / kSteadyShare);
+  const size_t nodes = nodes_.sum();
+  const bool grows = nodes > most_nodes_;
+  const size_t few = std::max(kFewLeftovers, nodes / kGrowingShare);
+  const size_t many = std::max(kManyLeftovers, nodes / kSteadyShare);
   if (retire_.nodes() < (grows ? few : many)) return {};
-  most_nodes_ = std::max(most_nodes_, nodes_);
+  most_nodes_ = std::max(most_nodes_, nodes);
   if (pool_.may_wait_for_readers()) return retire_.take();
   retire_.flush();
   return {};
@@ -101,7 +108,7 @@ void BasicMapleTree<P>::clear() noexcept {
   const Ref root(root_.load(std::memory_order_relaxed));
   if (root.is_null()) return;
   const RcuMode mode = mode_;
-  if (mode == RcuMode::on && stock_.size() == 0 && !pool_.take(1, stock_)) {
+  if (mode == RcuMode::on && stock_.leaves.size() == 0 && !pool_.take({1, 0}, stock_)) {
     // Not even a list of what has to wait: then this thread waits.
     MapleProtocol<P>::publish(root_, 0);
     P::synchronize_rcu();
@@ -125,7 +132,8 @@ bool BasicMapleTree<P>::duplicate_into(BasicMapleTree& empty) const noexcept {
 
 template <class P>
 MapleStats BasicMapleTree<P>::stats() const noexcept {
-  return {nodes_, height_, stock_.size(), (nodes_ + stock_.size()) * kMapleNodeBytes};
+  const NodeCount stock = stock_.size();
+  return {nodes_.sum(), height_, stock.sum(), nodes_.bytes() + stock.bytes()};
 }
 
 }  // namespace pervma

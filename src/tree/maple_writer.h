@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 #include "sync/assert.h"
 #include "tree/maple_tree.h"
@@ -63,8 +64,9 @@ class MapleWriter {
   };
   // Below this two leaves share what would make one of them split: 7/8 of their slots.
   static constexpr unsigned kShareBelow = 28;
-  // Two half leaves with the new range between them and a whole neighbour beside them.
-  static constexpr unsigned kMaxItems = 3 * kLeafSlots + 1;
+  // Two halves of nodes with what is new between them and a whole neighbour beside them.
+  static constexpr unsigned kMaxItems = 3 * kInnerSlots + 4;
+  static_assert(kInnerSlots >= kLeafSlots);
 
   struct Items {
     Item item[kMaxItems];
@@ -319,8 +321,13 @@ void MapleWriter<P>::finish_leaf(Leaf& leaf, unsigned count) noexcept {
 template <class P>
 template <class Node>
 Node* MapleWriter<P>::make_node() noexcept {
-  ++tree_.nodes_;
-  return ::new (tree_.stock_.pop()) Node();
+  if constexpr (std::is_same_v<Node, Leaf>) {
+    ++tree_.nodes_.leaves;
+    return ::new (tree_.stock_.leaves.pop()) Node();
+  } else {
+    ++tree_.nodes_.inners;
+    return ::new (tree_.stock_.inners.pop()) Node();
+  }
 }
 
 template <class P>
@@ -334,17 +341,18 @@ void MapleWriter<P>::list(Ref node, unsigned from, unsigned to) noexcept {
 template <class P>
 void MapleWriter<P>::dispose_listed() noexcept {
   // Listed from the leaves up; disposed of from the top down, see MapleRecord.
-  size_t nodes = 0;
+  NodeCount gone;
   for (unsigned i = records_; i-- > 0;) {
     listed_[i].for_each([&](Ref node) noexcept {
       Protocol::mark_dead(node.head().dead);
-      ++nodes;
+      ++(node.is_leaf() ? gone.leaves : gone.inners);
     });
   }
-  tree_.nodes_ -= nodes;
+  tree_.nodes_.leaves -= gone.leaves;
+  tree_.nodes_.inners -= gone.inners;
   for (unsigned i = records_; i-- > 0;) tree_.dispose(listed_[i]);
   records_ = 0;
-  tree_.after_disposal(nodes);
+  tree_.after_disposal(gone.sum());
   tree_.trim_stock();
 }
 

@@ -22,84 +22,101 @@ namespace {
 
 // A free node's first word links it; the rest may be touched by nobody, and ASan is told so.
 #if defined(PERVMA_ASAN)
-void forbid(void* node) noexcept {
-  __asan_poison_memory_region(static_cast<char*>(node) + sizeof(void*),
-                              kMapleNodeBytes - sizeof(void*));
+void forbid(void* node, size_t bytes) noexcept {
+  __asan_poison_memory_region(static_cast<char*>(node) + sizeof(void*), bytes - sizeof(void*));
 }
-void permit(void* node) noexcept { __asan_unpoison_memory_region(node, kMapleNodeBytes); }
+void permit(void* node, size_t bytes) noexcept { __asan_unpoison_memory_region(node, bytes); }
 #else
-void forbid(void*) noexcept {}
-void permit(void*) noexcept {}
+void forbid(void*, size_t) noexcept {}
+void permit(void*, size_t) noexcept {}
 #endif
 
 }  // namespace
 
-void NodeChain::push(void* node) noexcept {
+template <size_t kNodeBytes>
+void BasicNodeChain<kNodeBytes>::push(void* node) noexcept {
   *static_cast<void**>(node) = head_;
-  forbid(node);
+  forbid(node, kNodeBytes);
   head_ = node;
   ++size_;
 }
 
-void* NodeChain::pop() noexcept {
+template <size_t kNodeBytes>
+void* BasicNodeChain<kNodeBytes>::pop() noexcept {
   PERVMA_ASSERT(head_ != nullptr);  // A reservation was too small.
   void* node = head_;
-  permit(node);
+  permit(node, kNodeBytes);
   head_ = *static_cast<void**>(node);
   --size_;
   // The next one has lain idle for a grace period, and is filled with the next store.
   if (head_ != nullptr) {
     const char* next = static_cast<const char*>(head_);
-    for (size_t line = 0; line < kMapleNodeBytes; line += 64) __builtin_prefetch(next + line, 1);
+    for (size_t line = 0; line < kNodeBytes; line += 64) __builtin_prefetch(next + line, 1);
   }
   return node;
 }
 
+template class BasicNodeChain<kLeafBytes>;
+template class BasicNodeChain<kInnerBytes>;
+
 // The slab's pages go back to the system, and may come again as something else.
-void NodePool::Cell::destroy(void* cell) noexcept { permit(cell); }
+template <size_t kNodeBytes, size_t kSpare>
+void NodePool::Cell<kNodeBytes, kSpare>::destroy(void* cell) noexcept {
+  permit(cell, kNodeBytes);
+}
 
 NodePool::~NodePool() {
   // Relaxed: the trees' owners ended before this, so all that they began is seen.
   if (batches_.load(std::memory_order_relaxed) != 0) rcu_barrier();
   const SlabLockGuard guard(lock_);
-  PERVMA_ASSERT_OP(store_.live(), ==, size_t{0});
-  while (SlabHead* slab = store_.take_empty_slab()) store_.give_back(slab);
+  PERVMA_ASSERT_OP(leaves_.live() + inners_.live(), ==, size_t{0});
+  while (SlabHead* slab = leaves_.take_empty_slab()) leaves_.give_back(slab);
+  while (SlabHead* slab = inners_.take_empty_slab()) inners_.give_back(slab);
 }
 
-void* NodePool::take_one() noexcept {
-  if (void* node = store_.take(); node != nullptr) [[likely]]
-    return node;
-  return !hook_.says_fail() && store_.add_slab(this) ? store_.take() : nullptr;
-}
-
-bool NodePool::take(size_t n, NodeChain& into) noexcept {
+template <class Store, class Chain>
+bool NodePool::take_from(Store& store, size_t n, Chain& into) noexcept {
   const size_t before = into.size();
-  {
-    const SlabLockGuard guard(lock_);
-    if (n == 0) return true;
-    if (hook_.says_fail()) return false;
-    while (into.size() < before + n) {
-      void* node = take_one();
-      if (node == nullptr) break;
-      into.push(node);
+  while (into.size() < before + n) {
+    void* node = store.take();
+    if (node == nullptr) [[unlikely]] {
+      if (!hook_.says_fail() && store.add_slab(this)) continue;
+      give_to(store, into, before);
+      return false;
+    }
+    into.push(node);
+  }
+  return true;
+}
+
+template <class Store, class Chain>
+void NodePool::give_to(Store& store, Chain& from, size_t keep) noexcept {
+  while (from.size() > keep) {
+    void* node = from.pop();
+    if (SlabHead* idle = store.put(node); idle != nullptr) [[unlikely]] {
+      store.give_back(idle);
+    } else {
+      forbid(node, Store::kCellBytes);
     }
   }
-  if (into.size() == before + n) return true;
-  give(into, before);
+}
+
+bool NodePool::take(NodeCount n, NodeStock& into) noexcept {
+  if (n.sum() == 0) return true;
+  const SlabLockGuard guard(lock_);
+  if (hook_.says_fail()) return false;
+  const size_t before = into.leaves.size();
+  if (!take_from(leaves_, n.leaves, into.leaves)) return false;
+  if (take_from(inners_, n.inners, into.inners)) return true;
+  give_to(leaves_, into.leaves, before);
   return false;
 }
 
-void NodePool::give(NodeChain& from, size_t keep) noexcept {
-  if (from.size() <= keep) return;
+void NodePool::give(NodeStock& from, NodeCount keep) noexcept {
+  if (keep.covers(from.size())) return;
   const SlabLockGuard guard(lock_);
-  while (from.size() > keep) {
-    void* node = from.pop();
-    if (SlabHead* idle = store_.put(node); idle != nullptr) [[unlikely]] {
-      store_.give_back(idle);
-    } else {
-      forbid(node);
-    }
-  }
+  give_to(leaves_, from.leaves, keep.leaves);
+  give_to(inners_, from.inners, keep.inners);
 }
 
 bool NodePool::may_wait_for_readers() noexcept {
@@ -126,7 +143,8 @@ void NodePool::set_allocation_hook(AllocationHook hook) noexcept {
 
 NodePool::Stats NodePool::stats() const noexcept {
   const SlabLockGuard guard(lock_);
-  return {store_.live(), store_.slabs(), store_.bytes()};
+  return {leaves_.live() + inners_.live(), leaves_.slabs() + inners_.slabs(),
+          leaves_.bytes() + inners_.bytes()};
 }
 
 }  // namespace pervma

@@ -16,8 +16,9 @@
 
 namespace pervma {
 
-// Free nodes, linked through their first word.
-class NodeChain {
+// Free nodes of one kind, linked through their first word.
+template <size_t kNodeBytes>
+class BasicNodeChain {
  public:
   size_t size() const noexcept { return size_; }
   void push(void* node) noexcept;
@@ -27,6 +28,38 @@ class NodeChain {
  private:
   void* head_ = nullptr;
   size_t size_ = 0;
+};
+extern template class BasicNodeChain<kLeafBytes>;
+extern template class BasicNodeChain<kInnerBytes>;
+using NodeChain = BasicNodeChain<kLeafBytes>;
+using InnerChain = BasicNodeChain<kInnerBytes>;
+
+struct NodeCount {
+  size_t leaves = 0;
+  size_t inners = 0;
+
+  size_t sum() const noexcept { return leaves + inners; }
+  size_t bytes() const noexcept { return leaves * kLeafBytes + inners * kInnerBytes; }
+  // Of both kinds.
+  bool covers(NodeCount other) const noexcept {
+    return leaves >= other.leaves && inners >= other.inners;
+  }
+};
+
+// Free nodes of both kinds.
+struct NodeStock {
+  NodeChain leaves;
+  InnerChain inners;
+
+  NodeCount size() const noexcept { return {leaves.size(), inners.size()}; }
+  template <class P>
+  void push(MapleRef<P> node) noexcept {
+    if (node.is_leaf()) {
+      leaves.push(&node.head());
+    } else {
+      inners.push(&node.head());
+    }
+  }
 };
 
 class NodePool {
@@ -44,10 +77,10 @@ class NodePool {
   // Not inside an RCU read section.
   ~NodePool();
 
-  // Adds n nodes to the chain, or none and false: out of memory.
-  [[nodiscard]] bool take(size_t n, NodeChain& into) noexcept;
-  // Takes the chain's nodes back, until at most `keep` are left in it.
-  void give(NodeChain& from, size_t keep = 0) noexcept;
+  // Adds so many nodes to the stock, or none and false: out of memory.
+  [[nodiscard]] bool take(NodeCount n, NodeStock& into) noexcept;
+  // Takes the stock's nodes back, until at most `keep` are left in it.
+  void give(NodeStock& from, NodeCount keep = {}) noexcept;
 
   // A batch of nodes was handed to call_rcu(); and its callback has done all it does with the pool.
   void batch_begins() noexcept { batches_.fetch_add(1, std::memory_order_relaxed); }
@@ -58,27 +91,39 @@ class NodePool {
   // A grace period. Not inside a read section.
   void wait_for_readers() noexcept;
 
+  // Moves what has grown to 2 MiB to huge pages: a millisecond, rarely. Best under no lock.
+  void use_huge_pages() noexcept PERVMA_NO_ANALYSIS {
+    leaves_.use_huge_pages();
+    inners_.use_huge_pages();
+  }
+
   void set_allocation_hook(AllocationHook hook) noexcept;
   [[nodiscard]] Stats stats() const noexcept;
 
  private:
+  template <size_t kNodeBytes, size_t kSpare>
   struct Cell {
-    static constexpr size_t kBytes = kMapleNodeBytes;
-    static constexpr size_t kAlign = kMapleNodeBytes;
-    // What a busy writer's nodes take while they sit out their grace periods, and come back at
-    // once.
-    static constexpr size_t kSpareBytes = size_t{4} << 20;
+    static constexpr size_t kBytes = kNodeBytes;
+    static constexpr size_t kAlign = kNodeBytes;
+    static constexpr size_t kSpareBytes = kSpare;
     static void construct(void*) noexcept {}
     static void destroy(void* cell) noexcept;
     static void* next(void* cell) noexcept { return *static_cast<void**>(cell); }
     static void set_next(void* cell, void* next) noexcept { *static_cast<void**>(cell) = next; }
   };
-  using Store = SlabStore<Cell>;
+  // What a busy writer's nodes take while they sit out their grace periods, and come back at once.
+  using Leaves = SlabStore<Cell<kLeafBytes, size_t{4} << 20>>;
+  using Inners = SlabStore<Cell<kInnerBytes, size_t{512} << 10>>;
 
-  [[nodiscard]] void* take_one() noexcept PERVMA_REQUIRES(lock_);
+  // Adds n nodes, or none and false.
+  template <class Store, class Chain>
+  [[nodiscard]] bool take_from(Store& store, size_t n, Chain& into) noexcept PERVMA_REQUIRES(lock_);
+  template <class Store, class Chain>
+  void give_to(Store& store, Chain& from, size_t keep) noexcept PERVMA_REQUIRES(lock_);
 
   mutable SlabLock lock_;
-  Store store_ PERVMA_GUARDED_BY(lock_);
+  Leaves leaves_ PERVMA_GUARDED_BY(lock_);
+  Inners inners_ PERVMA_GUARDED_BY(lock_);
   AllocationHook hook_ PERVMA_GUARDED_BY(lock_);
   static constexpr uint32_t kWithoutWait = 64;
 

@@ -21,10 +21,10 @@ using Leaf = MapleLeaf<NativePlatform>;
 using Inner = MapleInner<NativePlatform>;
 using Protocol = MapleProtocol<NativePlatform>;
 
-// Nodes begin with their head, then the pivots: sixteen words in four vectors are a leaf's, the
-// first ten an inner node's.
+// Nodes begin with their head, then the pivots: sixteen words in four vectors are a leaf's, and
+// twenty-one, the last of them in a sixth vector, an inner node's.
 static_assert(offsetof(Leaf, pivots) == 8 && kLeafSlots == 16);
-static_assert(offsetof(Inner, pivots) == 8 && kInnerSlots == 10);
+static_assert(offsetof(Inner, pivots) == 8 && kInnerSlots == 21);
 
 // Vectors compare signed words: with the top bit turned over their order is the unsigned one. A
 // lane that is no pivot is compared with the least value there is, and never counts.
@@ -33,13 +33,13 @@ constexpr long long kTop = std::numeric_limits<long long>::min();
 struct Sought {
   __m256i all;
   __m256i behind_head;  // not the first lane
-  __m256i first_two;    // only the first two lanes
+  __m256i first_only;   // only the first lane
 };
 
 PERVMA_AVX2 inline Sought sought(uint64_t index) noexcept {
   const __m256i all = _mm256_set1_epi64x(static_cast<long long>(index) ^ kTop);
   const __m256i least = _mm256_set1_epi64x(kTop);
-  return {all, _mm256_blend_epi32(all, least, 0x03), _mm256_blend_epi32(all, least, 0xf0)};
+  return {all, _mm256_blend_epi32(all, least, 0x03), _mm256_blend_epi32(all, least, 0xfc)};
 }
 
 // All ones in each lane whose pivot lies below.
@@ -66,7 +66,10 @@ PERVMA_AVX2 inline unsigned leaf_slot(const void* leaf, const Sought& index) noe
 PERVMA_AVX2 inline unsigned inner_slot(const void* inner, const Sought& index) noexcept {
   const __m256i front =
       _mm256_packs_epi32(below(inner, 0, index.behind_head), below(inner, 1, index.all));
-  return lanes(front, _mm256_packs_epi32(below(inner, 2, index.first_two), _mm256_setzero_si256()));
+  const __m256i middle = _mm256_packs_epi32(below(inner, 2, index.all), below(inner, 3, index.all));
+  const __m256i back =
+      _mm256_packs_epi32(below(inner, 4, index.all), below(inner, 5, index.first_only));
+  return lanes(front, middle) + lanes(back, _mm256_setzero_si256());
 }
 
 }  // namespace

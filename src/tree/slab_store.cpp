@@ -6,6 +6,7 @@ namespace pervma::detail {
 
 namespace {
 constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+constexpr int kMadvCollapse = 25;  // Linux 6.1; glibc's headers may be older.
 }  // namespace
 
 void* chunk_reserve(size_t bytes) noexcept {
@@ -36,6 +37,10 @@ void chunk_close(void* part, size_t bytes) noexcept {
   if (::mmap(part, bytes, PROT_NONE, kReserved | MAP_FIXED, -1, 0) != MAP_FAILED) return;
   // Too many mappings: then only the memory goes.
   static_cast<void>(::madvise(part, bytes, MADV_DONTNEED));
+}
+
+void chunk_collapse(void* chunk, size_t bytes) noexcept {
+  static_cast<void>(::madvise(chunk, bytes, kMadvCollapse));
 }
 
 void chunk_release(void* chunk, size_t bytes) noexcept { ::munmap(chunk, bytes); }

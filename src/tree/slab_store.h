@@ -4,12 +4,14 @@
 // empty. A cell is constructed when it is first handed out and stays constructed until its slab
 // goes. Slabs are pieces of chunks, which are reserved addresses: neighbours, so that a small store
 // is a few pages in a row (slabs strewn over the addresses would compete for the same sets of the
-// TLB), and a store maps no more than it has use for. Once it is big a slab is a whole chunk, on
-// huge pages. Slabs and chunks begin at multiples of their size, so a cell's address tells both.
+// TLB), and a store maps no more than it has use for. A chunk whose slabs are all open is moved to
+// huge pages. Once a store is big a slab is a whole chunk, on huge pages from the start. Slabs and
+// chunks begin at multiples of their size, so a cell's address tells both.
 //
 // Not thread-safe, and no policy of when a slab may go back: the owner brings both.
 #pragma once
 
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +31,8 @@ void* chunk_reserve(size_t bytes) noexcept;
 // The pages go back, the addresses stay reserved.
 void chunk_close(void* part, size_t bytes) noexcept;
 void chunk_release(void* chunk, size_t bytes) noexcept;
+// Puts what is there on huge pages, where the system has some. Takes about a millisecond.
+void chunk_collapse(void* chunk, size_t bytes) noexcept;
 }  // namespace detail
 
 // What heads every slab. A chunk's own words are in the head of its first slab, whose first page
@@ -55,6 +59,7 @@ struct SlabHead {
 template <class Cell>
 class SlabStore {
  public:
+  static constexpr size_t kCellBytes = Cell::kBytes;
   static constexpr size_t kChunk = size_t{2} << 20;
   static constexpr size_t kSmallSlab = size_t{64} << 10;
   static constexpr size_t kBigSlab = kChunk;
@@ -149,6 +154,14 @@ class SlabStore {
     detail::chunk_close(reinterpret_cast<char*>(slab) + kept, kSmallSlab - kept);
   }
 
+  // When there is time for it, and under no lock (the one member that needs none).
+  void use_huge_pages() noexcept {
+    if (complete_.load(std::memory_order_relaxed) == nullptr) [[likely]]
+      return;
+    void* const chunk = complete_.exchange(nullptr, std::memory_order_relaxed);
+    if (chunk != nullptr) detail::chunk_collapse(chunk, kChunk);
+  }
+
   size_t live() const noexcept { return live_; }
   size_t slabs() const noexcept { return slabs_; }
   size_t bytes() const noexcept { return bytes_; }
@@ -205,7 +218,10 @@ class SlabStore {
     char* const memory = reinterpret_cast<char*>(chunk) + static_cast<size_t>(i) * kSmallSlab;
     if (!detail::chunk_open(memory, kSmallSlab)) return nullptr;
     chunk->open |= uint32_t{1} << i;
-    if (chunk->open == kAllOpen) unlink_chunk(chunk);
+    if (chunk->open == kAllOpen) {
+      unlink_chunk(chunk);
+      complete_.store(chunk, std::memory_order_relaxed);
+    }
     return reinterpret_cast<SlabHead*>(memory);
   }
   void link_chunk(SlabHead* chunk) noexcept {
@@ -241,6 +257,9 @@ class SlabStore {
   SlabHead* partial_ = nullptr;
   SlabHead* empty_ = nullptr;
   SlabHead* roomy_ = nullptr;  // chunks with slabs to open, by their first slab
+  // A chunk for use_huge_pages(), or null. If it has gone by then, the advice is about no memory,
+  // or about other memory of the process, which it does not harm.
+  std::atomic<void*> complete_{nullptr};
   size_t empty_bytes_ = 0;
   size_t live_ = 0;
   size_t slabs_ = 0;

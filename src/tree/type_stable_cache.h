@@ -75,6 +75,9 @@ class TypeStableCache {
       give_back_later(idle);
   }
 
+  // Moves what has grown to 2 MiB to huge pages: a millisecond, rarely. Best under no lock.
+  void use_huge_pages() noexcept PERVMA_NO_ANALYSIS { store_.use_huge_pages(); }
+
   void set_allocation_hook(AllocationHook hook) noexcept {
     const SlabLockGuard guard(lock_);
     hook_ = hook;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -120,6 +121,45 @@ TEST_F(RangeFailureTest, a_load) {
     for (uint64_t i = 0; i < 400; ++i) entries.push_back({range(1000 + i * 3, 1002 + i * 3), i});
     return w.load(entries);
   });
+}
+
+TEST_F(RangeFailureTest, a_load_into_an_empty_map) {
+  each_fails([](auto& w) {
+    std::vector<RangeEntry<uint64_t>> entries;
+    entries.reserve(400);
+    for (uint64_t i = 0; i < 400; ++i) entries.push_back({range(1000 + i * 3, 1002 + i * 3), i});
+    return w.load(entries);
+  });
+}
+
+// The values are the caller's again, none lost or destroyed twice.
+TEST_F(RangeFailureTest, a_load_that_fails_leaves_the_values) {
+  using Owner = std::unique_ptr<int>;
+  RangeMapOptions<Owner> options;
+  options.fail_allocation = &Allocations::fail;
+  options.fail_context = &allocations;
+  RangeMap<Owner> owners = RangeMap<Owner>::create(options).value();
+  std::vector<RangeEntry<Owner>> entries;
+  entries.reserve(300);
+  for (int i = 0; i < 300; ++i) {
+    const auto at = static_cast<uint64_t>(i) * 10;
+    entries.push_back({range(at, at + 5), std::make_unique<int>(i)});
+  }
+  for (int n = 0;; ++n) {
+    allocations.until_failure = n;
+    const Result<void> done = owners.write()->load(entries);
+    allocations.until_failure = -1;
+    if (done) break;
+    ASSERT_EQ(done.error(), Error::nomem);
+    for (int i = 0; i < 300; ++i) {
+      const Owner& value = entries[static_cast<size_t>(i)].value;
+      ASSERT_TRUE(value != nullptr && *value == i);
+    }
+    ASSERT_EQ(owners.stats().ranges, 0U);
+    ASSERT_EQ(owners.check(), "");
+  }
+  EXPECT_EQ(owners.stats().ranges, 300U);
+  EXPECT_EQ(*owners.find(Address{2992})->value(), 299);
 }
 
 TEST_F(RangeFailureTest, a_reservation_makes_the_rest_infallible) {

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct RangeMapTest : ::testing::Test {
     return map.write()->insert(range(start, end), value);
   }
   // "[1,2)=3 [4,5)=6"
-  std::string text() {
+  static std::string text_of(Map& map) {
     std::string out;
     (void)map.for_each(range(0, kTop), [&](const Map::Guard& guard) {
       out += (out.empty() ? "[" : " [") + std::to_string(guard.range().start.value) + "," +
@@ -31,6 +32,7 @@ struct RangeMapTest : ::testing::Test {
     });
     return out;
   }
+  std::string text() { return text_of(map); }
   ~RangeMapTest() override { EXPECT_EQ(map.check(), ""); }
 };
 
@@ -174,6 +176,49 @@ TEST_F(RangeMapTest, load_puts_in_all_or_nothing) {
   EXPECT_TRUE(map.write()->load({}));
   EXPECT_TRUE(map.write()->load(good));
   EXPECT_EQ(text(), "[0,10)=1 [10,20)=2 [50,60)=3 [100,110)=5");
+}
+
+// Every number of slots up to several levels, with runs between, before and behind at random.
+TEST_F(RangeMapTest, a_load_into_an_empty_map_is_as_if_inserted_one_by_one) {
+  std::mt19937_64 random(3);
+  size_t size = 1;
+  for (int round = 0; round < 120; ++round) {
+    Map loaded = Map::create().value();
+    Map inserted = Map::create().value();
+    std::vector<Map::Entry> entries;
+    entries.reserve(size);
+    uint64_t at = random() % 2;
+    const uint64_t with_gaps = random() % 3;
+    for (size_t i = 0; i < size; ++i) {
+      const uint64_t end = at + 1 + random() % 5;
+      entries.push_back({range(at, end), random()});
+      at = end + (random() % 3 < with_gaps ? 1 + random() % 9 : 0);
+    }
+    if (round % 10 == 9) entries.back().range.end = Address{~uint64_t{0}};
+    for (const Map::Entry& e : entries) ASSERT_TRUE(inserted.write()->insert(e.range, e.value));
+    ASSERT_TRUE(loaded.write()->load(entries));
+    ASSERT_EQ(loaded.check(), "") << size;
+    ASSERT_EQ(text_of(loaded), text_of(inserted));
+    ASSERT_EQ(loaded.stats().ranges, size);
+    const uint64_t gap = 1 + random() % 9;
+    for (const GapSide side : {GapSide::lowest, GapSide::highest}) {
+      EXPECT_EQ(loaded.find_gap(range(0, at + 100), gap, side),
+                inserted.find_gap(range(0, at + 100), gap, side));
+    }
+    // It is a tree like another.
+    ASSERT_TRUE(loaded.write()->erase_in(range(at / 3, at / 2 + 1)));
+    ASSERT_EQ(loaded.check(), "") << size;
+    size = round < 60 ? size + 1 : size + random() % 90;
+  }
+}
+
+TEST_F(RangeMapTest, a_load_into_an_empty_map_takes_no_node_more_than_its_ranges_fill) {
+  std::vector<Map::Entry> entries;
+  entries.reserve(30'000);
+  for (uint64_t i = 0; i < 30'000; ++i) entries.push_back({range(i * 10, i * 10 + 10), i});
+  ASSERT_TRUE(map.write()->load(entries));
+  // A cell of 48 bytes; a fifteenth of a leaf and of what is above; slabs not full.
+  EXPECT_LE(map.stats().bytes, 30'000 * (48 + 256 / 15 + 3) + (size_t{200} << 10));
 }
 
 TEST_F(RangeMapTest, gaps_are_found_from_either_end) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "sync/rcu.h"
 #include "tests/tree/range_model.h"
@@ -16,30 +17,57 @@ namespace {
 
 using testing::entry_of;
 
-TEST(NodePool, nodes_are_aligned_to_their_size_and_distinct) {
-  NodePool pool;
-  NodeChain chain;
-  ASSERT_TRUE(pool.take(1000, chain));
-  NodeChain back;
+template <class Chain>
+void expect_aligned_and_distinct(Chain& chain, size_t bytes) {
   std::set<void*> seen;
+  Chain back;
   while (chain.size() > 0) {
     void* node = chain.pop();
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(node) % kMapleNodeBytes, 0U);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(node) % bytes, 0U);
     EXPECT_TRUE(seen.insert(node).second);
     back.push(node);
   }
-  pool.give(back);
+  std::swap(chain, back);
+}
+
+TEST(NodePool, nodes_are_aligned_to_their_size_and_distinct) {
+  NodePool pool;
+  NodeStock stock;
+  ASSERT_TRUE(pool.take({1000, 700}, stock));
+  EXPECT_EQ(stock.size().leaves, 1000U);
+  EXPECT_EQ(stock.size().inners, 700U);
+  EXPECT_EQ(pool.stats().live, 1700U);
+  expect_aligned_and_distinct(stock.leaves, kLeafBytes);
+  expect_aligned_and_distinct(stock.inners, kInnerBytes);
+  pool.give(stock, {10, 20});
+  EXPECT_EQ(pool.stats().live, 30U);
+  pool.give(stock);
   EXPECT_EQ(pool.stats().live, 0U);
+}
+
+TEST(NodePool, takes_all_or_none) {
+  int left = 3;
+  NodePool pool({[](void* n) { return (*static_cast<int*>(n))-- <= 0; }, &left});
+  NodeStock stock;
+  ASSERT_TRUE(pool.take({5, 5}, stock));  // asked for, and a slab of each kind
+  EXPECT_FALSE(pool.take({1, 1}, stock));
+  left = 2;
+  EXPECT_FALSE(pool.take({20, 1000}, stock));  // leaves there are, but no slab for inner nodes
+  EXPECT_EQ(stock.size().leaves, 5U);
+  EXPECT_EQ(stock.size().inners, 5U);
+  EXPECT_EQ(pool.stats().live, 10U);
+  pool.give(stock);
 }
 
 TEST(NodePool, memory_goes_back_to_the_system_when_idle) {
   NodePool pool;
-  NodeChain chain;
-  ASSERT_TRUE(pool.take(100'000, chain));
-  EXPECT_GE(pool.stats().bytes, 100'000 * kMapleNodeBytes);
-  EXPECT_LT(pool.stats().bytes, 100'000 * kMapleNodeBytes * 12 / 10);
-  pool.give(chain);
-  EXPECT_LE(pool.stats().bytes, size_t{4} << 20);
+  NodeStock stock;
+  ASSERT_TRUE(pool.take({100'000, 10'000}, stock));
+  const size_t bytes = stock.size().bytes();
+  EXPECT_GE(pool.stats().bytes, bytes);
+  EXPECT_LT(pool.stats().bytes, bytes * 12 / 10);
+  pool.give(stock);
+  EXPECT_LE(pool.stats().bytes, (size_t{4} << 20) + (size_t{512} << 10));
 }
 
 TEST(NodePool, a_pool_waits_for_the_batches_of_trees_that_are_gone) {

@@ -48,11 +48,11 @@ using Inner = MapleInner<NativePlatform>;
 
 // Slots next to the pivots are full of what would count if it were looked at.
 void fill_slots(Leaf& leaf, uint64_t word) {
-  leaf.head.count = 16;
+  leaf.head.count = kLeafSlots;
   for (auto& slot : leaf.slots) slot.store(word, std::memory_order_relaxed);
 }
 void fill_slots(Inner& inner, uint64_t word) {
-  inner.head.count = 10;
+  inner.head.count = kInnerSlots;
   for (auto& slot : inner.slots) slot.store(word, std::memory_order_relaxed);
 }
 

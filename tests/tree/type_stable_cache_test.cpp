@@ -95,6 +95,19 @@ TEST_F(TypeStableCacheTest, the_slabs_of_a_small_cache_are_neighbours) {
   for (Thing* t : all) cache.free(t);
 }
 
+TEST_F(TypeStableCacheTest, objects_stay_what_they_are_on_huge_pages) {
+  TypeStableCache<Thing> cache;
+  std::vector<Thing*> all;
+  all.reserve(40'000);
+  for (uint64_t i = 0; i < 40'000; ++i) {
+    all.push_back(cache.alloc());
+    all.back()->state.store(i);
+    cache.use_huge_pages();
+  }
+  for (uint64_t i = 0; i < 40'000; ++i) ASSERT_EQ(all[i]->state.load(), i);
+  for (Thing* t : all) cache.free(t);
+}
+
 TEST_F(TypeStableCacheTest, what_went_back_to_the_system_is_asked_for_again) {
   TypeStableCache<Thing> cache;
   Thing* const first = cache.alloc();  // keeps its slab, and the chunk

@@ -107,6 +107,13 @@ class RangeCore {
   // The ranges that meet `where`; EINVAL, ENOMEM, EINTR: nothing changed.
   int erase(Range where, const std::stop_token& stop, size_t* count) noexcept;
   int retire(Range where, size_t* count) noexcept;
+  // --- many at once into an empty map: made ranges, linked in their order ---
+  [[nodiscard]] bool is_empty() const noexcept;
+  static RangeHandle* next_made(RangeHandle* range) noexcept;
+  static void set_next_made(RangeHandle* range, RangeHandle* next) noexcept;
+  // `where(context, i)`: of the ith. ENOMEM: nothing changed, and all are still the caller's.
+  int load(RangeHandle* first, size_t n, Range (*where)(const void* context, size_t i) noexcept,
+           const void* context) noexcept;
   // Makes the next inserts, splits and erasures infallible as far as memory goes.
   [[nodiscard]] bool reserve(size_t ranges) noexcept;
   // The first range that ends behind `from` and begins before `end`, or null.
