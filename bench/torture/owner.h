@@ -108,6 +108,7 @@ class Owner {
   void resize();
   void load();
   void store();
+  void insert();
   void load_word(AddressSpace&, uint64_t page, unsigned i, const char* what);
   Page fresh_page(Page::Kind, Prot, uint64_t file_page) const;
 

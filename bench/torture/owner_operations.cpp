@@ -48,6 +48,7 @@ const std::vector<Owner::Operation>& Owner::operations() {
                                           {"mremap resize", 4, &Owner::resize},
                                           {"load", 30, &Owner::load},
                                           {"store", 40, &Owner::store},
+                                          {"insert page", 8, &Owner::insert},
                                           {"brk", 3, &Owner::heap},
                                           {"stack", 3, &Owner::stack},
                                           {"mmap anywhere", 3, &Owner::map_anywhere},
@@ -360,6 +361,34 @@ void Owner::store() {
   if (broken_ == Broken::data && values_ % 97 == 0) return;
   p.words[i] = value;
   p.stored = static_cast<uint8_t>(p.stored | 1u << i);
+}
+
+// A page of the engine's in place of what is there. One is always in one VMA.
+void Owner::insert() {
+  const uint64_t page = random_.below(kPages);
+  Result<PageBuffer> buffer = engine_.alloc_page();
+  if (!buffer) return;
+  const auto i = static_cast<unsigned>(random_.below(8));
+  const uint64_t value = uint64_t{self_ + 1} << kTagShift | ++values_;
+  std::ranges::fill(buffer->bytes(), std::byte{0});
+  std::ranges::copy(std::as_bytes(std::span(&value, 1)),
+                    buffer->bytes().subspan(Page::kWords[i] * sizeof value).begin());
+  Page& p = pages_[page];
+  me_.events.begin("insert page", at(page), 1);
+  const Result<void> done = space_.insert_pages(at(page), std::span(&*buffer, 1));
+  me_.events.end(done ? "done" : "refused");
+  me_.count(done ? "insert page: done" : "insert page: refused");
+  if (!done && done.error() == Error::nomem) return;
+  if (done.has_value() != p.is_private_anonymous()) {
+    violated(fmt::format("a page was {} at {:#x}, which is {:#x}", done ? "inserted" : "refused",
+                         at(page).value, p.state().bits()));
+    return;
+  }
+  if (!done) return;
+  // The words that are not stored are zero, as in a page that was mapped anew.
+  p.forget_words();
+  p.words[i] = value;
+  p.stored = static_cast<uint8_t>(1u << i);
 }
 
 }  // namespace pervma::torture

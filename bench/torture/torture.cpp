@@ -37,6 +37,17 @@ class Listener final : public MapObserver {
   std::atomic<uint64_t> count_{0};
 };
 
+// Counts the changes of entries that are under way.
+class Balance final : public PageNotifier {
+ public:
+  void invalidate_start(Range) noexcept override { open_.fetch_add(1, std::memory_order_relaxed); }
+  void invalidate_end(Range) noexcept override { open_.fetch_sub(1, std::memory_order_relaxed); }
+  int64_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<int64_t> open_{0};
+};
+
 class Run {
  public:
   explicit Run(const TortureOptions& options)
@@ -57,7 +68,14 @@ class Run {
  private:
   // A space's whole life.
   void round() {
-    Result<std::unique_ptr<Engine>> engine = Engine::create();
+    // Pages that visitors send out go to a store in one round of two, and stay in the other.
+    EngineOptions how;
+    if (result_.rounds % 2 == 0) {
+      Result<std::unique_ptr<PageStore>> store =
+          make_compressed_store({.capacity = {100'000}, .memory = uint64_t{1} << 30});
+      if (store) how.swap = std::move(*store);
+    }
+    Result<std::unique_ptr<Engine>> engine = Engine::create(how);
     if (!engine) {
       monitor_.violated(0, 0, "no memory for an engine");
       return;
@@ -69,6 +87,11 @@ class Run {
       return;
     }
     (*space)->set_brk_start(kHeap);
+    Balance balance;
+    if (!(*space)->add_notifier(balance)) {
+      monitor_.violated(0, 0, "no memory for a notifier");
+      return;
+    }
     Arena arena(options_.threads);
     work(**engine, **space, arena);
     const FaultCounters f = (*space)->fault_counters();
@@ -81,6 +104,12 @@ class Run {
     result_.mmap_lock.write += l.write;
     result_.mmap_lock.wait_ns += l.wait_ns;
     ++result_.rounds;
+    result_.counts["pages sent out"] += (*engine)->swap_counters().out;
+    result_.counts["pages back from the store"] += (*engine)->swap_counters().in;
+    (*space)->remove_notifier(balance);
+    if (balance.open() != 0 && !monitor_.has_violation()) {
+      monitor_.violated(0, 0, "a notifier was told the start of a change and not its end");
+    }
     space->reset();
     if ((*engine)->frames_used() != PageCount{0} && !monitor_.has_violation()) {
       monitor_.violated(0, 0,
