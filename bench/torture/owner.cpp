@@ -52,6 +52,9 @@ Owner::Owner(Engine& engine, AddressSpace& space, Arena& arena, Monitor& monitor
       heap_end_(kHeap) {
   Result<FileRef> file = engine.open(object_, FileMode::read_write);
   if (file) file_ = std::move(*file);
+  Result<std::unique_ptr<UserFaults>> faults = space.create_user_faults({.handler = &server_});
+  if (faults) faults_ = std::move(*faults);
+  server_.faults = faults_.get();
 }
 
 void Owner::step() {

@@ -110,6 +110,16 @@ class Owner {
   void store();
   void insert();
   void load_word(AddressSpace&, uint64_t page, unsigned i, const char* what);
+  // --- owner_faults.cpp: faults that the owner serves ---
+  struct Server final : UserFaultHandler {
+    UserFaultAnswer fault(const UserFault&, const std::stop_token&) override;
+    UserFaults* faults = nullptr;
+  };
+  bool may_be_told(Span) const noexcept;
+  void tell();
+  void tell_no_more();
+  void close_to_stores();
+  void move_page();
   Page fresh_page(Page::Kind, Prot, uint64_t file_page) const;
 
   // --- owner_places.cpp: elsewhere in this space, and in others ---
@@ -138,6 +148,8 @@ class Owner {
   std::shared_ptr<BackingObject> object_;
   FileRef file_;
   std::array<Page, kPages> pages_;
+  Server server_;
+  std::unique_ptr<UserFaults> faults_;  // the server's
   uint64_t values_ = 0;
   Address heap_end_{};  // thread 0's
   Address stack_{};

@@ -27,6 +27,7 @@
 #include "pervma/mapping.h"
 #include "pervma/notifier.h"
 #include "pervma/page_buffer.h"
+#include "pervma/user_fault.h"
 #include "pervma/vma_info.h"
 
 namespace pervma {
@@ -127,12 +128,14 @@ class AddressSpace {
                                     const std::stop_token& = {}) = 0;
   // What the program's own loads and stores do: through the page tables, faulting as a user. May
   // cross pages.
-  virtual FaultOutcome load(Address, std::span<std::byte> to) = 0;
-  virtual FaultOutcome store(Address, std::span<const std::byte> from) = 0;
+  virtual FaultOutcome load(Address, std::span<std::byte> to, const std::stop_token& = {}) = 0;
+  virtual FaultOutcome store(Address, std::span<const std::byte> from,
+                             const std::stop_token& = {}) = 0;
   // Copies on the program's behalf (a system call's buffers): faults count as kernel faults.
   // Error::fault when a page cannot be had; the part before it is copied.
-  virtual Result<void> copy_out(Address, std::span<std::byte> to) = 0;
-  virtual Result<void> copy_in(Address, std::span<const std::byte> from) = 0;
+  virtual Result<void> copy_out(Address, std::span<std::byte> to, const std::stop_token& = {}) = 0;
+  virtual Result<void> copy_in(Address, std::span<const std::byte> from,
+                               const std::stop_token& = {}) = 0;
 
   // Puts pages of the engine's (Engine::alloc_page) into private anonymous memory, in place of what
   // is there, and empties the buffers: under the read lock of the one VMA that holds the range, or
@@ -141,6 +144,9 @@ class AddressSpace {
   // Error::inval: another engine's or an empty buffer.
   virtual Result<void> insert_pages(Address, std::span<PageBuffer>,
                                     const std::stop_token& = {}) = 0;
+
+  // For faults that the embedder serves himself: user_fault.h. Error::nomem.
+  virtual Result<std::unique_ptr<UserFaults>> create_user_faults(const UserFaultOptions& = {}) = 0;
 
   // Where the page's bytes are at this moment, if its entry allows the access: for those who keep
   // translations by the rules of PageNotifier, and good only as long as those say.

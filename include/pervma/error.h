@@ -11,6 +11,7 @@ namespace pervma {
 enum class Error : int {
   perm = EPERM,  // sealed, or not permitted to lock memory
   noent = ENOENT,
+  srch = ESRCH,  // the space has exited (user faults)
   intr = EINTR,  // a stop was requested while waiting for a lock
   io = EIO,      // a backing object could not read or write a page
   badf = EBADF,

@@ -15,9 +15,10 @@ enum class FaultOutcome : uint8_t {
   resolved,       // the page is there with the right asked for
   map_error,      // nothing is mapped there: SIGSEGV, SEGV_MAPERR
   access_error,   // the mapping does not allow it: SIGSEGV, SEGV_ACCERR
-  bus_error,      // beyond the end of the file, or its page cannot be read: SIGBUS
+  bus_error,      // beyond the end of the file, its page cannot be read, or a user fault was
+                  // refused: SIGBUS
   out_of_memory,  // no frame or no table could be had
-  interrupted,    // a stop was requested while waiting for the mmap lock
+  interrupted,    // a stop was requested while waiting for the mmap lock or for a user's answer
 };
 
 // What became of the attempts to serve user faults under the VMA lock: attempts = success + retry +

@@ -13,5 +13,6 @@
 #include "pervma/page_buffer.h"
 #include "pervma/page_store.h"
 #include "pervma/range_map.h"
+#include "pervma/user_fault.h"
 #include "pervma/version.h"
 #include "pervma/vma_info.h"

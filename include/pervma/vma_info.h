@@ -5,6 +5,7 @@
 #include <string>
 
 #include "pervma/address.h"
+#include "pervma/user_fault.h"
 
 namespace pervma {
 
@@ -38,8 +39,8 @@ enum class VmaFlag : uint32_t {
   sealed = 1u << 25,
   pfnmap = 1u << 26,
   mixedmap = 1u << 27,
-  user_fault = 1u << 28,
-  sync = 1u << 30,     // MapFlags::sync was given; nothing more is modelled
+  user_fault = 1u << 28,  // registered with a UserFaults: user_fault.h
+  sync = 1u << 30,        // MapFlags::sync was given; nothing more is modelled
   special = 1u << 29,  // made by the system (vdso): may not be touched by advice that drops pages
 };
 
@@ -109,6 +110,7 @@ struct VmaInfo {
   VmaFlags flags;
   uint64_t page_offset = 0;  // pages into the file; for anonymous memory the kernel's own number
   uint64_t anon_vma = 0;     // identity of its anon_vma; 0: none yet
+  UserFaultModes user_faults{};  // which faults are told to the embedder
   bool has_file = false;
   uint32_t device_major = 0;
   uint32_t device_minor = 0;

@@ -10,12 +10,12 @@ namespace pervma {
 // Touches the bytes page by page, faulting until each touch reaches its page.
 template <VmaLockDesign L>
 template <class Byte, class Touch>
-FaultOutcome PagedAddressSpace<L>::for_each_page(Address a, std::span<Byte> bytes, Access access,
-                                                 FaultOrigin origin, Touch touch) noexcept {
+FaultOutcome PagedAddressSpace<L>::for_each_page(Address a, std::span<Byte> bytes,
+                                                 const Touching& how, Touch touch) noexcept {
   while (!bytes.empty()) {
     const std::size_t n = std::min<std::size_t>(bytes.size(), kPageSize - a.offset_in_page());
     while (touch(a, bytes.first(n)) == SoftMmu::Reach::faults) {
-      const FaultOutcome outcome = handle_fault(a, access, origin, {});
+      const FaultOutcome outcome = handle_fault(a, how.access, how.origin, how.stop);
       if (outcome != FaultOutcome::resolved) return outcome;
     }
     a = a + n;
@@ -25,32 +25,36 @@ FaultOutcome PagedAddressSpace<L>::for_each_page(Address a, std::span<Byte> byte
 }
 
 template <VmaLockDesign L>
-FaultOutcome PagedAddressSpace<L>::load(Address a, std::span<std::byte> to) {
+FaultOutcome PagedAddressSpace<L>::load(Address a, std::span<std::byte> to,
+                                        const std::stop_token& stop) {
   return for_each_page(
-      a, to, Access::read, FaultOrigin::user,
+      a, to, {Access::read, FaultOrigin::user, stop},
       [this](Address at, std::span<std::byte> part) { return soft_mmu_.load(at, part); });
 }
 
 template <VmaLockDesign L>
-FaultOutcome PagedAddressSpace<L>::store(Address a, std::span<const std::byte> from) {
+FaultOutcome PagedAddressSpace<L>::store(Address a, std::span<const std::byte> from,
+                                         const std::stop_token& stop) {
   return for_each_page(
-      a, from, Access::write, FaultOrigin::user,
+      a, from, {Access::write, FaultOrigin::user, stop},
       [this](Address at, std::span<const std::byte> part) { return soft_mmu_.store(at, part); });
 }
 
 template <VmaLockDesign L>
-Result<void> PagedAddressSpace<L>::copy_out(Address a, std::span<std::byte> to) {
+Result<void> PagedAddressSpace<L>::copy_out(Address a, std::span<std::byte> to,
+                                            const std::stop_token& stop) {
   const FaultOutcome outcome = for_each_page(
-      a, to, Access::read, FaultOrigin::kernel,
+      a, to, {Access::read, FaultOrigin::kernel, stop},
       [this](Address at, std::span<std::byte> part) { return soft_mmu_.load(at, part); });
   if (outcome != FaultOutcome::resolved) return std::unexpected(Error::fault);
   return {};
 }
 
 template <VmaLockDesign L>
-Result<void> PagedAddressSpace<L>::copy_in(Address a, std::span<const std::byte> from) {
+Result<void> PagedAddressSpace<L>::copy_in(Address a, std::span<const std::byte> from,
+                                           const std::stop_token& stop) {
   const FaultOutcome outcome = for_each_page(
-      a, from, Access::write, FaultOrigin::kernel,
+      a, from, {Access::write, FaultOrigin::kernel, stop},
       [this](Address at, std::span<const std::byte> part) { return soft_mmu_.store(at, part); });
   if (outcome != FaultOutcome::resolved) return std::unexpected(Error::fault);
   return {};

@@ -1,7 +1,7 @@
 // fault_path.h: the way of a fault. Included by the .cpp files that instantiate a design.
 #pragma once
 
-#include "fault/awaited_page.h"
+#include "fault/fault_wait.h"
 #include "fault/paged_address_space.h"
 #include "sync/assert.h"
 #include "sync/probes.h"
@@ -23,8 +23,19 @@ constexpr FaultOutcome outcome_of(FaultStep step) noexcept {
     case FaultStep::resolved: return FaultOutcome::resolved;
     case FaultStep::map_error: return FaultOutcome::map_error;
     case FaultStep::access_error: return FaultOutcome::access_error;
-    case FaultStep::bus_error: return FaultOutcome::bus_error;
+    case FaultStep::bus_error:
+    case FaultStep::user_missing:  // Where nothing can be waited for.
+    case FaultStep::user_write_protect:
+    case FaultStep::user_minor: return FaultOutcome::bus_error;
     default: return FaultOutcome::out_of_memory;
+  }
+}
+
+constexpr UserFaultModes user_kind_of(FaultStep step) noexcept {
+  switch (step) {
+    case FaultStep::user_missing: return UserFaultModes::missing;
+    case FaultStep::user_write_protect: return UserFaultModes::write_protect;
+    default: return UserFaultModes::minor;
   }
 }
 
@@ -36,7 +47,7 @@ FaultOutcome PagedAddressSpace<L>::handle_fault(Address a, Access access, FaultO
     if constexpr (L::kReadKind == ReadKind::validated) {
       first = fault_speculatively(a, access);
     } else {
-      first = fault_under_vma_lock(a, access);
+      first = fault_under_vma_lock(a, access, stop);
     }
   }
   if (first.outcome) return *first.outcome;
@@ -47,7 +58,8 @@ FaultOutcome PagedAddressSpace<L>::handle_fault(Address a, Access access, FaultO
 // ---------------------------------------------------------------
 
 template <VmaLockDesign L>
-auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexcept -> FirstStep {
+auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access,
+                                                const std::stop_token& stop) noexcept -> FirstStep {
   const Lookup found = this->lock_vma_under_rcu(a);
   if (found.misses != 0) counts_.add(Event::miss, found.misses);
   if (found.end != LookupEnd::locked) {
@@ -55,11 +67,13 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexce
     return {};
   }
   FaultStep step;
-  std::optional<AwaitedPage> page;
+  std::optional<FaultWait> wait;
   {
     const VmaHold hold(found);
     step = serve_under_vma_lock(*found.vma, a, access);
-    if (step == FaultStep::must_wait) page.emplace(soft_mmu_.awaited(*found.vma, a));
+    if (step >= FaultStep::must_wait) [[unlikely]] {
+      step = remember(wait, *found.vma, {a, access, FaultHold::vma_lock}, step);
+    }
   }
   // The VMA may be gone from here on: nothing of it is looked at again.
   const bool has_room = step == FaultStep::out_of_memory && engine_.make_room();
@@ -69,9 +83,32 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access) noexce
   }
   PERVMA_PROBE(vma_retry, this, a.value);
   counts_.add(Event::retry);
-  if (!page) return {};
-  page->bring_in();
-  return {std::nullopt, FaultHold::mmap_lock_may_wait};
+  if (!wait) return {};
+  int answers = 0;
+  return {wait->finish(stop, answers),
+          wait->is_for_page() ? FaultHold::mmap_lock_may_wait : FaultHold::mmap_lock};
+}
+
+// What the fault waits for when the lock that keeps the VMA is gone. A user fault first takes its
+// place among those who are woken and then looks at its page again: whoever brings it from here on
+// wakes the fault. Its context is asked for here, under the lock, and kept: registering is done
+// when the VMA's readers have left.
+template <VmaLockDesign L>
+FaultStep PagedAddressSpace<L>::remember(std::optional<FaultWait>& wait, VmaT& vma,
+                                         const HeldFault& f, FaultStep step) noexcept {
+  if (is_user_fault(step)) {
+    wait.emplace(static_cast<UserWaits&>(*vma.user_context),
+                 UserFault{f.address.page_down(), f.access, user_kind_of(step)});
+    step = f.hold == FaultHold::vma_lock ? serve_under_vma_lock(vma, f.address, f.access)
+                                         : serve_under_mmap_lock(vma, f.address, f.access, f.hold);
+    if (is_user_fault(step)) {
+      wait->set({f.address.page_down(), f.access, user_kind_of(step)});
+    } else {
+      wait.reset();
+    }
+  }
+  if (step == FaultStep::must_wait) wait.emplace(soft_mmu_.awaited(vma, f.address));
+  return step;
 }
 
 template <VmaLockDesign L>
@@ -95,7 +132,9 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Acces
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access access, FaultHold hold,
                                                          const std::stop_token& stop) noexcept {
+  int answers = 0;
   for (int rooms = 0;;) {
+    std::optional<FaultWait> wait;
     std::optional<MmapRead> mm = MmapRead::lock_killable(this->mm_, stop);
     if (!mm) return FaultOutcome::interrupted;
     VmaT* vma = this->vma_at(a);
@@ -113,16 +152,16 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
       if (vma == nullptr) return FaultOutcome::map_error;
       mm.emplace(downgrade(std::move(*writer)));
     }
-    const FaultStep step = serve_under_mmap_lock(*vma, a, access, hold);
+    FaultStep step = serve_under_mmap_lock(*vma, a, access, hold);
+    if (step >= FaultStep::must_wait) step = remember(wait, *vma, {a, access, hold}, step);
     if (step == FaultStep::out_of_memory && rooms++ < SoftEngine::kMaxRooms) {
       mm.reset();
       if (engine_.make_room()) continue;
     }
-    if (step != FaultStep::must_wait) return outcome_of(step);
-    const AwaitedPage page = soft_mmu_.awaited(*vma, a);
+    if (!wait) return outcome_of(step);
     mm.reset();
-    page.bring_in();
-    hold = FaultHold::mmap_lock_may_wait;
+    if (const std::optional<FaultOutcome> end = wait->finish(stop, answers)) return *end;
+    if (wait->is_for_page()) hold = FaultHold::mmap_lock_may_wait;
   }
 }
 

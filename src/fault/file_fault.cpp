@@ -83,7 +83,10 @@ SoftMmu::Step SoftMmu::map_cached(const FaultRequest& fault, LeafSlot slot, Fram
   // Writable only once it is written: the first store to a page is something to know.
   const Right rights = rights_of(vma.flags());
   if (!map_one(slot, cached, writes ? rights : without_write(rights), moment)) return {};
-  if (!writes && may_ask_under_vma_lock(vma)) map_around(fault, slot, moment);
+  // Not where the embedder is told of pages that the object has, or closes them.
+  constexpr auto kMissing = UserFaultModes::missing;
+  const bool alone = includes(kMissing, vma.user_modes());
+  if (!writes && alone && may_ask_under_vma_lock(vma)) map_around(fault, slot, moment);
   return FaultStep::resolved;
 }
 

@@ -81,6 +81,24 @@ PageCache::Page PageCache::read_in(Slot& slot, uint64_t index) noexcept {
   return page;
 }
 
+PageCache::Put PageCache::put(uint64_t index, Frame frame) noexcept {
+  Slot* const slot = make_slot(index);
+  if (slot == nullptr) return Put::out_of_memory;
+  frames_.set_mappers(frame, mappers_, index);
+  uint32_t none = 0;
+  if (!slot->compare_exchange_strong(none, frame.number,
+                                     std::memory_order_release,  // [F4] pairs with [F3], [F16]
+                                     std::memory_order_relaxed)) {
+    return Put::there;
+  }
+  if (!has_page(index)) {  // As in read_in().
+    FrameGather gather;
+    (void)take_out(*slot, frame.number, gather);
+    frames_.retire(gather);
+  }
+  return Put::done;
+}
+
 bool PageCache::take_out(Slot& slot, uint32_t value, FrameGather& gather) noexcept {
   if (!slot.compare_exchange_strong(value, 0, std::memory_order_relaxed)) return false;
   frames_.drop(Frame{value}, gather);

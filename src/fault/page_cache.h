@@ -50,6 +50,10 @@ class PageCache {
   };
   // The page's frame, read in when it is not there.
   [[nodiscard]] Page get_or_fill(uint64_t index) noexcept;
+  // Puts a frame in as the page, if there is none: one reference of it, and its bytes, are the
+  // cache's then.
+  enum class Put : uint8_t { done, there, out_of_memory };
+  [[nodiscard]] Put put(uint64_t index, Frame frame) noexcept;
   // Reads the page in when it is not there.
   End fill(uint64_t index) noexcept;
 

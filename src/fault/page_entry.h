@@ -10,6 +10,8 @@
 //   bit 7   freed      the program gave its contents up and did not write since: the frame may go
 //   bit 8   young      used since it was aged last; set without the table's lock, so it may be lost
 //   bit 9   swap       no frame: the page is in a slot of the engine's store; not present
+//   bit 11  closed     the embedder has closed the page to stores (user_fault.h): it is never
+//                      writable; alone, or with anon, of a page that is not there yet
 //   12..43  number of the frame, of the next table, or of the slot
 //
 // All bits zero: nothing here, the next access faults. In upper tables only present and the number.
@@ -69,6 +71,11 @@ class PageEntry {
     return from_bits((uint64_t{slot} << kPageShift) | kSwap | kAnon);
   }
 
+  // Of a page that is not there, and will be closed to stores when it comes.
+  static constexpr PageEntry closed_mark(PageKind kind) noexcept {
+    return from_bits(kClosed | static_cast<uint64_t>(kind));
+  }
+
   constexpr uint64_t bits() const noexcept { return bits_; }
   constexpr bool is_none() const noexcept { return bits_ == 0; }
   constexpr bool is_present() const noexcept { return (bits_ & kPresent) != 0; }
@@ -80,9 +87,18 @@ class PageEntry {
   constexpr bool is_young() const noexcept { return (bits_ & kYoung) != 0; }
   constexpr PageEntry used() const noexcept { return from_bits(bits_ | kYoung); }
   constexpr PageEntry aged() const noexcept { return from_bits(bits_ & ~kYoung); }
-  // With what is remembered of another entry for the same page: whether it was written, or freed.
+  // With what is remembered of another entry for the same page: whether it was written, freed, or
+  // closed.
   constexpr PageEntry marked_as(PageEntry other) const noexcept {
-    return from_bits(bits_ | (other.bits_ & (kDirty | kFreed)));
+    return from_bits(bits_ | (other.bits_ & (kDirty | kFreed | kClosed)));
+  }
+  constexpr bool is_closed() const noexcept { return (bits_ & kClosed) != 0; }
+  constexpr bool is_closed_mark() const noexcept { return (bits_ & ~kAnon) == kClosed; }
+  constexpr PageEntry closed() const noexcept {
+    return from_bits((bits_ | kClosed) & ~static_cast<uint64_t>(Right::write));
+  }
+  constexpr PageEntry opened() const noexcept {
+    return is_closed_mark() ? PageEntry{} : from_bits(bits_ & ~kClosed);
   }
   constexpr bool is_anon() const noexcept { return (bits_ & kAnon) != 0; }
   constexpr bool is_dirty() const noexcept { return (bits_ & kDirty) != 0; }
@@ -126,6 +142,7 @@ class PageEntry {
   static constexpr uint64_t kFreed = 1 << 7;
   static constexpr uint64_t kYoung = 1 << 8;
   static constexpr uint64_t kSwap = 1 << 9;
+  static constexpr uint64_t kClosed = 1 << 11;
 
   static constexpr uint64_t address_bits(Frame frame) noexcept {
     return uint64_t{frame.number} << kPageShift;

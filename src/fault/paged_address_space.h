@@ -11,6 +11,7 @@
 #include <span>
 
 #include "fault/fault_counts.h"
+#include "fault/fault_wait.h"
 #include "fault/soft_engine.h"
 #include "fault/soft_mmu.h"
 #include "vm/design_spaces.h"
@@ -32,6 +33,9 @@ class MmuHolder {
 };
 
 template <VmaLockDesign L>
+class PagedUserFaults;
+
+template <VmaLockDesign L>
 class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
  public:
   using Base = BasicAddressSpace<L>;
@@ -39,7 +43,11 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
 
   // Null: no memory.
   static std::unique_ptr<PagedAddressSpace> create(SoftEngine&, const SpaceOptions&) noexcept;
-  ~PagedAddressSpace() override { this->exit(); }
+  ~PagedAddressSpace() override {
+    // A UserFaults outlives its space.
+    PERVMA_ASSERT_OP(user_faults_.load(std::memory_order_relaxed), ==, 0u);
+    this->exit();
+  }
 
   // A child with a copy of this space's map and pages.
   Result<std::unique_ptr<AddressSpace>> fork(const std::stop_token&) noexcept;
@@ -47,11 +55,12 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
 
   FaultOutcome handle_fault(Address, Access, FaultOrigin, const std::stop_token&) override;
   FaultOutcome fault_in(VmaT&, Address, Access) noexcept override;
-  FaultOutcome load(Address, std::span<std::byte> to) override;
-  FaultOutcome store(Address, std::span<const std::byte> from) override;
-  Result<void> copy_out(Address, std::span<std::byte> to) override;
-  Result<void> copy_in(Address, std::span<const std::byte> from) override;
+  FaultOutcome load(Address, std::span<std::byte> to, const std::stop_token&) override;
+  FaultOutcome store(Address, std::span<const std::byte> from, const std::stop_token&) override;
+  Result<void> copy_out(Address, std::span<std::byte> to, const std::stop_token&) override;
+  Result<void> copy_in(Address, std::span<const std::byte> from, const std::stop_token&) override;
   Result<void> insert_pages(Address, std::span<PageBuffer>, const std::stop_token&) override;
+  Result<std::unique_ptr<UserFaults>> create_user_faults(const UserFaultOptions&) override;
   std::byte* translate(Address a, Access access) const noexcept override {
     return soft_mmu_.translate(a, access);
   }
@@ -83,18 +92,40 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
   PagedAddressSpace(SoftEngine& engine, Frame root, const SpaceOptions& options) noexcept
       : MmuHolder(engine, root), Base(engine.vm(), soft_mmu_, options), options_(options) {}
 
-  FirstStep fault_under_vma_lock(Address, Access) noexcept;
+  FirstStep fault_under_vma_lock(Address, Access, const std::stop_token&) noexcept;
   FirstStep fault_speculatively(Address, Access) noexcept
     requires(L::kReadKind == ReadKind::validated);
   FaultStep serve_under_vma_lock(VmaT&, Address, Access) noexcept;
   FaultOutcome fault_under_mmap_lock(Address, Access, FaultHold, const std::stop_token&) noexcept;
   FaultStep serve_under_mmap_lock(VmaT&, Address, Access, FaultHold) noexcept;
 
+  // A fault in a VMA that the lock keeps.
+  struct HeldFault {
+    Address address;
+    Access access;
+    FaultHold hold;
+  };
+  FaultStep remember(std::optional<FaultWait>&, VmaT&, const HeldFault&, FaultStep) noexcept;
+
+  struct Touching {
+    Access access;
+    FaultOrigin origin;
+    const std::stop_token& stop;
+  };
   template <class Byte, class Touch>
-  FaultOutcome for_each_page(Address, std::span<Byte>, Access, FaultOrigin, Touch) noexcept;
+  FaultOutcome for_each_page(Address, std::span<Byte>, const Touching&, Touch) noexcept;
+
+  // --- user_operations.h ---
+  friend class PagedUserFaults<L>;
+  bool has_identity(VmaT&) noexcept;
+  template <class Check, class Run>
+  SoftMmu::Insertion under_vma(Address, const std::stop_token&, Check, Run) noexcept;
+  template <class Check, class Run>
+  SoftMmu::Insertion under_two_vmas(Address, Address, const std::stop_token&, Check, Run) noexcept;
 
   const SpaceOptions options_;
   FaultCounts counts_;
+  std::atomic<uint32_t> user_faults_{0};  // objects that refer to this one
 };
 
 }  // namespace pervma

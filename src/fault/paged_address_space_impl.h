@@ -6,6 +6,7 @@
 #include "fault/data_access.h"
 #include "fault/fault_path.h"
 #include "fault/speculative_fault.h"
+#include "fault/user_operations.h"
 
 namespace pervma {
 

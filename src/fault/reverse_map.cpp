@@ -65,6 +65,9 @@ const char* SoftMmu::check(const VmaFields& vma) const noexcept {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
+      if (entry.is_closed() && !includes(vma.user_modes(), UserFaultModes::write_protect)) {
+        wrong = "a closed page, and nobody to be told of stores";
+      }
       if (!entry.has_counted_frame()) continue;
       const FrameMeta& meta = frames_.meta(entry.frame());
       const Address at = leaf.start + uint64_t{i - leaf.first} * kPageSize;

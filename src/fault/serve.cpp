@@ -15,12 +15,14 @@ FaultStep SoftMmu::serve(const FaultRequest& fault) noexcept {
   for (;;) {
     const PageEntry seen = slot.load();
     Step step;
-    if (seen.is_none()) {
+    if (seen.is_none() && !fault.vma.flags().has(VmaFlag::user_fault)) [[likely]] {
       step = fault.vma.is_anonymous() ? serve_anonymous(fault, slot) : serve_file(fault, slot);
     } else if (seen.is_present()) {
       step = serve_present(fault, slot, seen);
     } else if (seen.is_swap()) {
       step = serve_swapped(fault, slot, seen);
+    } else if (seen.is_none() || seen.is_closed_mark()) {
+      step = serve_told(fault, slot, seen);
     } else {
       // A guard.
       step = fault.validation.holds() ? FaultStep::map_error : FaultStep::needs_mmap_lock;
@@ -35,6 +37,8 @@ SoftMmu::Step SoftMmu::serve_present(const FaultRequest& fault, LeafSlot slot,
                                      PageEntry seen) noexcept {
   const Right rights = rights_of(fault.vma.flags());
   const bool writes = fault.access == Access::write;
+  if (writes && seen.is_closed()) [[unlikely]]
+    return serve_closed(fault, slot, seen);
   if (writes && !seen.allows(Right::write) && !fault.vma.is_shared()) {
     return copy_on_write(fault, slot, seen);
   }

@@ -69,7 +69,9 @@ void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_none() || (marks == Marks::keep && entry.is_guard())) continue;
-      leaf.set(i, PageEntry{});
+      // What was closed in an object stays so; of private pages that goes with the page.
+      const bool stays_closed = marks == Marks::keep && entry.is_closed() && !entry.is_anon();
+      leaf.set(i, stays_closed ? PageEntry::closed_mark(PageKind::file) : PageEntry{});
       drop_entry(entry, gather, slots);
     }
   });
@@ -289,7 +291,7 @@ Result<void> SoftMmu::copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept {
     if (shared.has_counted_frame()) frames_.hold(shared.frame());
     if (shared.is_swap()) swap_->hold(shared.swap_slot());
     PERVMA_DASSERT(copy.ahead(i - first).peek().is_none());
-    copy.ahead(i - first).init(shared);
+    copy.ahead(i - first).init(shared.opened());  // The child's faults are told to nobody.
   }
   return {};
 }

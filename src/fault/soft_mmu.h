@@ -2,8 +2,8 @@
 //
 // It knows nothing of locks on VMAs: whoever calls serve() keeps the VMA by its read lock or by the
 // mmap lock, and says which, because some faults may be served under the mmap lock only. One source
-// file per kind of fault: anon_fault.cpp, file_fault.cpp, swap_fault.cpp, copy_on_write.cpp, chosen
-// by serve.cpp.
+// file per kind of fault: anon_fault.cpp, file_fault.cpp, swap_fault.cpp, copy_on_write.cpp,
+// user_fault.cpp, chosen by serve.cpp.
 #pragma once
 
 #include <cstddef>
@@ -41,9 +41,14 @@ enum class FaultStep : uint8_t {
   needs_anon_vma,   // give the VMA one, then serve again
   needs_mmap_lock,  // not to be served under the VMA lock
   must_wait,        // release all locks, bring the page in, then serve under the mmap lock
+  // Release all locks, tell the embedder, wait for him, then serve under the mmap lock:
+  user_missing,
+  user_write_protect,
+  user_minor,
 };
 
 constexpr bool is_decided(FaultStep step) noexcept { return step < FaultStep::needs_anon_vma; }
+constexpr bool is_user_fault(FaultStep step) noexcept { return step >= FaultStep::user_missing; }
 
 // What a speculative fault asks under the page table's lock, before it sets an entry: whether the
 // space was written since its copy of the VMA was made.
@@ -96,6 +101,35 @@ class SoftMmu final : public Mmu {
   };
   Insertion insert(const VmaFields&, Address, std::span<PageBuffer>) noexcept;
 
+  // --- answers to user faults (user_copy.cpp) ----------------------------------------------------
+
+  // Fills pages of the VMA where none are: with prepared frames, with zeros, or with what its
+  // object has. A lock keeps the VMA, which holds the pages and, private, has an anon_vma.
+  enum class Filling : uint8_t { frames, zeros, cached };
+  struct Fillment {
+    Address at;
+    std::size_t pages;
+    Filling with;
+    bool closed;              // to stores
+    std::span<Frame> frames;  // as many; those that may not be given back at once are empty after
+  };
+  Insertion fill(const VmaFields&, const Fillment&) noexcept;
+  // Takes private pages to another VMA, or another place in the same one. Locks keep both, and the
+  // destination's has an anon_vma.
+  struct PageMove {
+    const VmaFields& to_vma;
+    Address to;
+    const VmaFields& from_vma;
+    Address from;
+    std::size_t pages;
+    bool over_holes;
+  };
+  Insertion move_pages(const PageMove&) noexcept;
+  // Closes pages to stores, or opens them; `unpopulated`: anonymous ones that are not there too. A
+  // lock keeps the VMA, and the range lies in it. Error::nomem.
+  enum class Closing : uint8_t { open, close, close_unpopulated };
+  Result<void> close_pages(const VmaFields&, Range, Closing) noexcept;
+
   // --- mapping operations ------------------------------------------------------------------------
 
   void zap(Range) noexcept override;
@@ -113,6 +147,8 @@ class SoftMmu final : public Mmu {
   PageUse page_use(Range) const noexcept override;
   void clear_written(Range) noexcept override;
   void written(Range, std::span<uint8_t> to) const noexcept override;
+  bool may_tell(const VmaFields&, UserFaultModes) const noexcept override;
+  void clear_user_protection(Range) noexcept override;
   Result<void> add_notifier(PageNotifier& n) noexcept override { return notifiers_.add(n); }
   void remove_notifier(PageNotifier& n) noexcept override { notifiers_.remove(n); }
   const char* check(const VmaFields&) const noexcept override;
@@ -146,6 +182,12 @@ class SoftMmu final : public Mmu {
   void map_around(const FaultRequest&, LeafSlot, const CacheMoment&) noexcept;
   bool map_one(LeafSlot, Frame held, Right rights, const CacheMoment&) noexcept;
   Step install_copy(const FaultRequest&, LeafSlot, Frame cached, const CacheMoment&) noexcept;
+  Step serve_told(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // user_fault.cpp
+  Step serve_closed(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;
+  Step show_closed(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;
+  std::optional<Error> fill_private(const VmaFields&, Address, const Fillment&, Frame*) noexcept;
+  std::optional<Error> fill_shared(const VmaFields&, Address, const Fillment&, Frame*) noexcept;
+  std::optional<Error> move_page(const PageMove&, Address to, Address from) noexcept;
   void mark_dirty(Frame frame) noexcept {
     (void)frames_.meta(frame).dirty.fetch_or(1,
                                              std::memory_order_release);  // [F17] pairs with [F18]

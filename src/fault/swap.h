@@ -58,6 +58,10 @@ class Swap {
   bool write_out(uint32_t slot) noexcept;
 
   void hold(uint32_t slot) noexcept;
+  // Whether the caller's entry, whose table's lock he holds, is all that names the slot.
+  bool is_sole(uint32_t slot) const noexcept {
+    return slots_[slot].refs.load(std::memory_order_relaxed) == 1;
+  }
   void drop(uint32_t slot, SlotGather& gather) noexcept;
   void free(SlotGather& gather) noexcept;
   void drop(uint32_t slot) noexcept {

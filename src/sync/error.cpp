@@ -6,6 +6,7 @@ std::string_view error_name(Error error) noexcept {
   switch (error) {
     case Error::perm: return "EPERM";
     case Error::noent: return "ENOENT";
+    case Error::srch: return "ESRCH";
     case Error::intr: return "EINTR";
     case Error::io: return "EIO";
     case Error::badf: return "EBADF";

@@ -132,6 +132,16 @@ class BasicAddressSpace : public AddressSpace {
   // Serves a fault in the VMA. Under the mmap lock, for write if need be; may wait for the page.
   virtual FaultOutcome fault_in(VmaT&, Address, Access) noexcept = 0;
 
+  // --- user_registration.h ---
+  Result<Range> checked_user_range(Address start, uint64_t length) const noexcept;
+  Result<void> register_user_faults(UserContext&, Address, uint64_t length, UserFaultModes,
+                                    const std::stop_token&) noexcept;
+  Result<void> unregister_user_faults(UserContext&, Address, uint64_t length,
+                                      const std::stop_token&) noexcept;
+  void release_user_faults(const UserContext&) noexcept;
+  // Under the mmap lock.
+  bool has_exited() const noexcept { return exited_; }
+
   // Fills this (new, empty) space with a copy of the parent's map, and its pages through the Mmus.
   Result<void> copy_from(BasicAddressSpace& parent, const std::stop_token&) noexcept;
 
@@ -192,8 +202,7 @@ class BasicAddressSpace : public AddressSpace {
   VmaT* merge_new(const Merge&) noexcept PERVMA_REQUIRES(mm_);
   VmaT* merge_existing(const Merge&) noexcept PERVMA_REQUIRES(mm_);
   VmaT* merge_range(const Merge&, bool left, bool right) noexcept PERVMA_REQUIRES(mm_);
-  Result<VmaT*> modify(VmaT&, Range, VmaFlags flags, const char* name) noexcept
-      PERVMA_REQUIRES(mm_);
+  Result<VmaT*> modify(VmaT&, Range, const VmaLook&) noexcept PERVMA_REQUIRES(mm_);
   VmaT* prev_of(Address start) const noexcept;
 
   // --- unmap.h ---
@@ -249,8 +258,15 @@ class BasicAddressSpace : public AddressSpace {
   Result<void> advise_pages_of(const VmaT&, Range, Advice) noexcept;
   Result<void> install_guards(VmaT&, Range) noexcept PERVMA_REQUIRES(mm_);
   Result<void> change_flags(VmaT&, Range, VmaFlags, const char* name) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> change_look(VmaT&, Range, const VmaLook&) noexcept PERVMA_REQUIRES(mm_);
   template <class Visit>
   Result<void> for_each_part(Range, Visit visit) noexcept;
+
+  // --- user_registration.h ---
+  template <class Visit>
+  Result<void> for_each_told_part(Range, Visit visit) noexcept;
+  Result<void> change_user_faults(VmaT&, Range, UserContext*, UserFaultModes) noexcept
+      PERVMA_REQUIRES(mm_);
 
   // --- remap.h ---
   struct RemapState;

@@ -18,4 +18,5 @@
 #include "vm/remap.h"
 #include "vm/residency.h"
 #include "vm/seal.h"
+#include "vm/user_registration.h"
 #include "vm/written.h"

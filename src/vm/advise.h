@@ -46,11 +46,19 @@ template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::change_flags(VmaT& v, Range part, VmaFlags flags,
                                                 const char* name) noexcept {
   if (flags == v.flags() && name == v.name) return {};
+  return change_look(v, part, {flags, name, v.user_context, v.user_modes()});
+}
+
+template <VmaLockDesign L>
+Result<void> BasicAddressSpace<L>::change_look(VmaT& v, Range part, const VmaLook& look) noexcept {
   if (!reserve({2, 2})) return std::unexpected(Error::nomem);
-  const Result<VmaT*> changed = modify(v, part, flags, name);
+  const Result<VmaT*> changed = modify(v, part, look);
   if (!changed) return std::unexpected(changed.error());
-  (*changed)->reset_flags(mm_, flags | ((*changed)->flags() & kStickyFlags));
-  (*changed)->name = name;
+  VmaT& c = **changed;
+  c.reset_flags(mm_, look.flags | (c.flags() & kStickyFlags));
+  c.name = look.name;
+  // Faults that hold the VMA use what is freed here: only now they are gone (rule R9).
+  c.set_user_faults(look.user_context, look.user_modes);
   return {};
 }
 

@@ -101,7 +101,9 @@ Result<bool> BasicAddressSpace<L>::copy_one(const VmaT& from) noexcept {
   VmaT& to = take_spare();
   to.range = from.range;
   to.pgoff = from.pgoff;
-  to.init_flags(from.flags() & ~kLockedFlags);
+  // Who is told of the parent's faults is not told of the child's, as in Linux without
+  // UFFD_FEATURE_EVENT_FORK.
+  to.init_flags(from.flags() & ~(kLockedFlags | VmaFlag::user_fault));
   to.file = from.file;
   if (to.file != nullptr) to.file->hold();
   to.name = from.name;

@@ -15,6 +15,7 @@ VmaInfo BasicAddressSpace<L>::info_of(const VmaT& v) const {
   info.range = v.range;
   info.flags = v.flags();
   info.page_offset = v.pgoff;
+  info.user_faults = v.user_modes();
   if (const AnonVma* anon = v.anon_vma()) info.anon_vma = anon->id();
   if (v.file != nullptr) {
     const FileIdentity& id = v.file->object().identity();
@@ -186,6 +187,10 @@ std::string BasicAddressSpace<L>::check() const {
     if (v.is_anonymous() && v.is_shared()) return wrong("shared without an object");
     if (v.anon_vma() != nullptr && v.is_shared()) return wrong("shared, with an anon_vma");
     if (v.ancestors != nullptr && v.anon_vma() == nullptr) return wrong("a chain without identity");
+    const bool told = v.flags().has(VmaFlag::user_fault);
+    if (told != (v.user_context != nullptr) || told != (v.user_modes() != UserFaultModes::none)) {
+      return wrong("half registered for user faults");
+    }
     // reverse map: in the list that its frames lead to; its entries are right
     if (v.mappers() != nullptr && !v.is_linked()) return wrong("not in the list of its mappers");
     if (&v.mapper_space() != &mapper_space_) return wrong("another space's pages");

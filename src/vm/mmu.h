@@ -14,6 +14,7 @@
 #include "pervma/error.h"
 #include "pervma/file.h"
 #include "pervma/notifier.h"
+#include "pervma/user_fault.h"
 #include "pervma/vma_info.h"
 #include "vm/vma.h"
 
@@ -67,6 +68,10 @@ class Mmu {
   virtual void clear_written(Range) noexcept = 0;
   // One byte per page: 1 when it was written since. Needs: a lock that keeps the VMAs.
   virtual void written(Range, std::span<uint8_t> to) const noexcept = 0;
+  // Whether faults of the VMA may be told to the embedder, in these modes.
+  virtual bool may_tell(const VmaFields&, UserFaultModes) const noexcept { return false; }
+  // Takes every mark of UserFaults::write_protect() away. Needs: quiet.
+  virtual void clear_user_protection(Range) noexcept {}
   // Whom to tell of changes. Needs: all locks of the space (all_locks.h).
   virtual Result<void> add_notifier(PageNotifier&) noexcept = 0;
   virtual void remove_notifier(PageNotifier&) noexcept = 0;

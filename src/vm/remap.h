@@ -137,7 +137,8 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
     const bool room = more.end <= options_.top && (above == nullptr || more.end <= above->start());
     if (room) {
       if (!reserve({0, 1})) return std::unexpected(Error::nomem);
-      const RangeTraits traits{more, v.flags(), v.pgoff_at(v.end()), v.file, v.name};
+      const RangeTraits traits{more,   v.flags(),      v.pgoff_at(v.end()), v.file,
+                               v.name, v.user_context, v.user_modes()};
       // What may grow at all fits its own continuation.
       const VmaT* const grown = merge_new({traits, &v, nullptr, vma_from(more.end), &v});
       PERVMA_ASSERT(grown != nullptr);
@@ -163,17 +164,22 @@ auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> VmaT* {
   // Nothing was faulted in, so nothing ties its offsets to the old place.
   if (v.is_anonymous() && v.anon_vma() == nullptr) pgoff = s.to.page();
   const Range target{s.to, s.to + s.new_length};
+  // What moves is told to nobody any more, as in Linux without UFFD_FEATURE_EVENT_REMAP; there it
+  // keeps to itself at first, too.
+  const bool told = v.user_context != nullptr;
   const Merge merge{.traits = {target, v.flags(), pgoff, v.file, v.name},
                     .prev = prev_of(target.start),
                     .middle = nullptr,
                     .next = vma_from(target.end),
                     .source = s.vma};
-  if (VmaT* merged = merge_new(merge)) {
+  if (VmaT* merged = told ? nullptr : merge_new(merge)) {
     if (merged->range.contains(s.from)) s.vma = merged;
     return merged;
   }
   VmaT& fresh = take_spare();
   copy_fields(fresh, v);
+  fresh.init_flags(v.flags() & ~VmaFlags(VmaFlag::user_fault));
+  fresh.set_user_faults(nullptr, UserFaultModes::none);
   fresh.range = target;
   fresh.pgoff = pgoff;
   insert(fresh);
@@ -197,6 +203,9 @@ Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
       (void)mmu_.move({s.to, s.to + s.old_length}, source.start);
       failed = true;
     }
+  }
+  if (!failed && s.vma->flags().has(VmaFlag::user_fault)) {
+    mmu_.clear_user_protection({s.to, s.to + s.old_length});
   }
   if (failed) {
     (void)unmap_reserved({s.to, s.to + s.new_length});

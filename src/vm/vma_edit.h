@@ -52,6 +52,7 @@ void BasicAddressSpace<L>::destroy(VmaT& v) noexcept {
   if (v.file != nullptr) v.file->drop();
   v.file = nullptr;
   v.name = nullptr;
+  v.set_user_faults(nullptr, UserFaultModes::none);
   v.next_detached = nullptr;
   L::retire(v.near, v.far);
   reaper_.free(v);
@@ -103,6 +104,7 @@ void BasicAddressSpace<L>::copy_fields(VmaT& to, const VmaT& from) noexcept {
   to.file = from.file;
   if (to.file != nullptr) to.file->hold();
   to.name = from.name;
+  to.set_user_faults(from.user_context, from.user_modes());
   give_anon_vma(to, from);
 }
 
@@ -179,8 +181,8 @@ auto BasicAddressSpace<L>::prev_of(Address start) const noexcept -> VmaT* {
 template <VmaLockDesign L>
 auto BasicAddressSpace<L>::merge_new(const Merge& m) noexcept -> VmaT* {
   if (m.traits.flags.has_any(kSpecialFlags)) return nullptr;
-  bool left = m.prev != nullptr && extends_right(*m.prev, m.prev->name, m.traits);
-  bool right = m.next != nullptr && extends_left(*m.next, m.next->name, m.traits);
+  bool left = m.prev != nullptr && extends_right(*m.prev, m.traits);
+  bool right = m.next != nullptr && extends_left(*m.next, m.traits);
   if (!left && !right) return nullptr;
   if (left) m.prev->lock_write(mm_);
   if (right) m.next->lock_write(mm_);
@@ -196,10 +198,8 @@ template <VmaLockDesign L>
 auto BasicAddressSpace<L>::merge_existing(const Merge& m) noexcept -> VmaT* {
   if (m.traits.flags.has_any(kSpecialFlags)) return nullptr;
   const Range r = m.traits.range;
-  bool left = r.start == m.middle->start() && m.prev != nullptr &&
-              extends_right(*m.prev, m.prev->name, m.traits);
-  bool right = r.end == m.middle->end() && m.next != nullptr &&
-               extends_left(*m.next, m.next->name, m.traits);
+  bool left = r.start == m.middle->start() && m.prev != nullptr && extends_right(*m.prev, m.traits);
+  bool right = r.end == m.middle->end() && m.next != nullptr && extends_left(*m.next, m.traits);
   if (!left && !right) return nullptr;
   m.middle->lock_write(mm_);
   if (left) m.prev->lock_write(mm_);
@@ -263,14 +263,15 @@ auto BasicAddressSpace<L>::merge_range(const Merge& m, bool left, bool right) no
   return &survivor;
 }
 
-// Makes the range, a part of `v`, a VMA that may get `flags` and `name`: a neighbour that grows
-// over it, or `v` cut to it. The caller sets both on what is returned. Error::nomem: too many VMAs;
-// a first cut stays, as in Linux. Needs: reserve({2, 2}).
+// Makes the range, a part of `v`, a VMA that may look so: a neighbour that grows over it, or `v`
+// cut to it. The caller gives the look to what is returned. Error::nomem: too many VMAs; a first
+// cut stays, as in Linux. Needs: reserve({2, 2}).
 template <VmaLockDesign L>
-auto BasicAddressSpace<L>::modify(VmaT& v, Range range, VmaFlags flags, const char* name) noexcept
+auto BasicAddressSpace<L>::modify(VmaT& v, Range range, const VmaLook& look) noexcept
     -> Result<VmaT*> {
   const Merge merge{
-      .traits = {range, flags | (v.flags() & kStickyFlags), v.pgoff_at(range.start), v.file, name},
+      .traits = {range, look.flags | (v.flags() & kStickyFlags), v.pgoff_at(range.start), v.file,
+                 look.name, look.user_context, look.user_modes},
       .prev = v.start() == range.start ? prev_of(range.start) : nullptr,
       .middle = &v,
       .next = v.end() == range.end ? vma_from(range.end) : nullptr,

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "pervma/address.h"
+#include "pervma/user_fault.h"
 #include "pervma/vma_info.h"
 #include "sync/native_platform.h"
 #include "sync/racy.h"
@@ -24,6 +25,8 @@ class VmaFields {
   VmaFields() noexcept = default;
 
   VmaFlags flags() const noexcept { return flags_; }
+  // Which faults are told; none unless VmaFlag::user_fault is set.
+  UserFaultModes user_modes() const noexcept { return user_modes_; }
   bool is_anonymous() const noexcept { return file == nullptr; }
   bool is_shared() const noexcept { return flags_.has(VmaFlag::shared); }
   Address start() const noexcept { return range.start; }
@@ -45,11 +48,13 @@ class VmaFields {
 
  protected:
   friend class RacyVmaFields;
-  VmaFields(Range r, uint64_t offset, OpenFile* f, VmaFlags flags, AnonVma* anon) noexcept
-      : range(r), pgoff(offset), file(f), anon_vma_(anon), flags_(flags) {}
+  VmaFields(Range r, uint64_t offset, OpenFile* f, VmaFlags flags, UserFaultModes modes,
+            AnonVma* anon) noexcept
+      : range(r), pgoff(offset), file(f), anon_vma_(anon), flags_(flags), user_modes_(modes) {}
 
   std::atomic<AnonVma*> anon_vma_{nullptr};  // counted
   VmaFlags flags_;
+  UserFaultModes user_modes_{};
 };
 static_assert(sizeof(VmaFields) == 48);
 
@@ -85,6 +90,7 @@ class RacyVmaFields {
   Racy<OpenFile*> file;
 
   VmaFlags flags() const noexcept { return flags_; }
+  UserFaultModes user_modes() const noexcept { return user_modes_; }
   bool is_anonymous() const noexcept { return file == nullptr; }
   bool is_shared() const noexcept { return flags().has(VmaFlag::shared); }
   Address start() const noexcept { return range.start; }
@@ -103,12 +109,13 @@ class RacyVmaFields {
 
   // A copy, as the functions that look at a VMA's fields take it.
   operator VmaFields() const noexcept {  // NOLINT(google-explicit-constructor)
-    return {range, pgoff, file, flags(), anon_vma()};
+    return {range, pgoff, file, flags(), user_modes(), anon_vma()};
   }
 
  protected:
   std::atomic<AnonVma*> anon_vma_{nullptr};
   Racy<VmaFlags> flags_;
+  Racy<UserFaultModes> user_modes_;
 };
 static_assert(sizeof(RacyVmaFields) == 48);
 

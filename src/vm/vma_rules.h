@@ -60,21 +60,35 @@ struct RangeTraits {
   uint64_t pgoff = 0;
   OpenFile* file = nullptr;
   const char* name = nullptr;
+  UserContext* user_context = nullptr;
+  UserFaultModes user_modes{};
 };
 
+// What a VMA is to be like; the rest of it stays.
+struct VmaLook {
+  VmaFlags flags;
+  const char* name = nullptr;
+  UserContext* user_context = nullptr;
+  UserFaultModes user_modes{};
+};
+
+// What merging compares wherever the range is.
+inline bool is_like(const VmaFields& vma, const char* name, const UserContext* user_context,
+                    const RangeTraits& r) noexcept {
+  return (vma.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) && vma.file == r.file &&
+         name == r.name && user_context == r.user_context && vma.user_modes() == r.user_modes;
+}
 // All of the merge rule but anon_vma, adjacency included: may `left` grow over the range?
-inline bool extends_right(const VmaFields& left, const char* left_name,
-                          const RangeTraits& r) noexcept {
-  return left.end() == r.range.start &&
-         (left.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) && left.file == r.file &&
-         left_name == r.name && left.pgoff + left.range.pages().value == r.pgoff;
+template <class V>
+bool extends_right(const V& left, const RangeTraits& r) noexcept {
+  return left.end() == r.range.start && is_like(left, left.name, left.user_context, r) &&
+         left.pgoff + left.range.pages().value == r.pgoff;
 }
 // May `right` grow down over the range?
-inline bool extends_left(const VmaFields& right, const char* right_name,
-                         const RangeTraits& r) noexcept {
-  return r.range.end == right.start() &&
-         (right.flags() & ~kStickyFlags) == (r.flags & ~kStickyFlags) && right.file == r.file &&
-         right_name == r.name && r.pgoff + r.range.pages().value == right.pgoff;
+template <class V>
+bool extends_left(const V& right, const RangeTraits& r) noexcept {
+  return r.range.end == right.start() && is_like(right, right.name, right.user_context, r) &&
+         r.pgoff + r.range.pages().value == right.pgoff;
 }
 
 // One side of the anon_vma rule: may a range with identity `range_anon`, whose own chain is
@@ -93,6 +107,7 @@ constexpr bool anon_vma_allows(const AnonVma* target_anon, bool target_singular,
 inline bool may_share_anon_vma(const VmaFields& left, const VmaFields& right) noexcept {
   return left.end() == right.start() && left.file == right.file &&
          ((left.flags() ^ right.flags()) & ~(kAccessFlags | kStickyFlags)) == VmaFlags{} &&
+         left.user_modes() == right.user_modes() &&
          right.pgoff == left.pgoff + left.range.pages().value;
 }
 

@@ -65,14 +65,21 @@ class TestSpace final : public BasicAddressSpace<L> {
     fake_.touch(a);
     return FaultOutcome::resolved;
   }
-  FaultOutcome load(Address a, std::span<std::byte>) override {
+  FaultOutcome load(Address a, std::span<std::byte>, const std::stop_token&) override {
     return handle_fault(a, Access::read, FaultOrigin::user, {});
   }
-  FaultOutcome store(Address a, std::span<const std::byte>) override {
+  FaultOutcome store(Address a, std::span<const std::byte>, const std::stop_token&) override {
     return handle_fault(a, Access::write, FaultOrigin::user, {});
   }
-  Result<void> copy_out(Address, std::span<std::byte>) override { return {}; }
-  Result<void> copy_in(Address, std::span<const std::byte>) override { return {}; }
+  Result<void> copy_out(Address, std::span<std::byte>, const std::stop_token&) override {
+    return {};
+  }
+  Result<void> copy_in(Address, std::span<const std::byte>, const std::stop_token&) override {
+    return {};
+  }
+  Result<std::unique_ptr<UserFaults>> create_user_faults(const UserFaultOptions&) override {
+    return std::unexpected(Error::nomem);
+  }
   Result<void> insert_pages(Address, std::span<PageBuffer>, const std::stop_token&) override {
     return {};
   }
