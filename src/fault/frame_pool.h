@@ -59,7 +59,7 @@ class FramePool {
   // Says whose page the frame is, before it is published.
   void set_mappers(Frame frame, Mappers* mappers, uint64_t index) noexcept {
     meta(frame).index.store(index, std::memory_order_relaxed);
-    meta(frame).mappers.store(mappers, std::memory_order_relaxed);
+    meta(frame).mappers.store(mappers, std::memory_order_release);  // [F19] pairs with [F20]
   }
   // Gives a reference up; the frame goes into `gather` when it was the last.
   void drop(Frame frame, FrameGather& gather) noexcept;

@@ -68,7 +68,7 @@ bool Reclaim::evict(Frame frame, Age age) noexcept {
   {
     const RcuReader rcu;
     const FrameMeta& meta = frames_.meta(frame);
-    mappers = meta.mappers.load(std::memory_order_relaxed);
+    mappers = meta.mappers.load(std::memory_order_acquire);  // [F20] pairs with [F19]
     index = meta.index.load(std::memory_order_relaxed);
     if (mappers == nullptr || !mappers->try_hold()) return false;
     if (!frames_.try_hold(frame)) {

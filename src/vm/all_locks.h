@@ -67,7 +67,7 @@ class BasicAddressSpace<L>::AllLocks {
       // Only this thread writes this value, so it is never seen by mistake.
       if (list->taken_by() == &space_) return true;
       if (stop.stop_requested()) return false;
-      list->lock().lock();
+      list->lock().lock_one_of_many();
       list->set_taken_by(&space_);
       return true;
     });
