@@ -26,6 +26,21 @@ const char* pervma_version(void);
 /* "ENOMEM"; never null. */
 const char* pervma_error_name(int error);
 
+/* --- Ending waits ------------------------------------------------------------------------------
+ */
+
+typedef struct pervma_stop pervma_stop;
+
+/* ENOMEM. */
+int pervma_stop_create(pervma_stop** stop);
+/* From now on, waits of this thread's calls end with EINTR when the stop has been requested, and
+ * nothing is changed then. Null: they wait on, as at a thread's beginning. */
+void pervma_stop_use(pervma_stop* stop);
+/* Any thread, once and for all. Null: nothing. */
+void pervma_stop_request(pervma_stop* stop);
+/* No thread uses it any more. Null: nothing. */
+void pervma_stop_destroy(pervma_stop* stop);
+
 /* --- RangeMap: ranges with a pointer each (docs/reference/range-map.md) ----------------------- */
 
 typedef struct pervma_range_map pervma_range_map;
@@ -106,6 +121,9 @@ int pervma_range_erase_in(pervma_range_map* map, uint64_t start, uint64_t end, s
 /* The same without a wait: the last holder's release lets the value go. */
 int pervma_range_retire(pervma_range_map* map, uint64_t at);
 int pervma_range_retire_in(pervma_range_map* map, uint64_t start, uint64_t end, size_t* count);
+/* Many ranges in order, all or none: EINVAL (one is empty, or out of order), EEXIST, ENOMEM. Into
+ * an empty map in linear time, and in one step for readers. */
+int pervma_range_load(pervma_range_map* map, const pervma_range* ranges, size_t count);
 /* Memory for so many changes of this section in advance. */
 int pervma_range_reserve(pervma_range_map* map, size_t changes);
 /* With the section's own changes; nothing is held. */
@@ -156,8 +174,15 @@ int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t
 int pervma_munmap(pervma_space* space, uint64_t address, uint64_t length);
 int pervma_mprotect(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot);
 int pervma_madvise(pervma_space* space, uint64_t address, uint64_t length, int32_t advice);
+int pervma_mlock(pervma_space* space, uint64_t address, uint64_t length);
+int pervma_munlock(pervma_space* space, uint64_t address, uint64_t length);
 int pervma_mremap(pervma_space* space, uint64_t address, uint64_t length, uint64_t new_length,
                   uint32_t flags, uint64_t new_address, uint64_t* at);
+
+/* Where the heap begins: once, before the first pervma_brk(). */
+int pervma_set_brk_start(pervma_space* space, uint64_t start);
+/* The new break to *now, or the old one when it is refused; an address of 0 asks. */
+int pervma_brk(pervma_space* space, uint64_t address, uint64_t* now);
 
 /* One page fault, as the hardware reports it; and what a program's loads and stores do. EFAULT:
  * nothing is mapped there; EACCES: the mapping does not allow it; EIO: a bus error; ENOMEM. */

@@ -7,11 +7,24 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <stop_token>
 #include <string>
 
+#include "pervma/c.h"
 #include "pervma/error.h"
 
+struct pervma_stop {
+  std::stop_source source;
+};
+
 namespace pervma::capi {
+
+// What this thread's waits are to be ended by; null: nothing.
+inline constinit thread_local const pervma_stop* t_stop = nullptr;
+
+[[nodiscard]] inline std::stop_token current_stop() noexcept {
+  return t_stop != nullptr ? t_stop->source.get_token() : std::stop_token{};
+}
 
 // A caller's struct of an older or newer version: what it has of ours, and zeros for the rest. The
 // first field of both is the size. False: it is smaller than the first version was.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stop_token>
+#include <utility>
 
 #include "capi/c_common.h"
 #include "pervma/c.h"
@@ -11,6 +12,7 @@
 using pervma::Address;
 using pervma::GapSide;
 using pervma::Range;
+using pervma::capi::current_stop;
 using pervma::detail::RangeCore;
 using pervma::detail::RangeHandle;
 using pervma::detail::RangePin;
@@ -90,6 +92,51 @@ int copied(int error, const uint64_t (&words)[3], pervma_range* to) noexcept {
   return error;
 }
 
+int load_error(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
+  const bool into_empty = core.is_empty();
+  for (size_t i = 0; i < count; ++i) {
+    if (range(ranges[i].start, ranges[i].end).empty()) return EINVAL;
+    if (i > 0 && ranges[i].start < ranges[i - 1].start) return EINVAL;
+    if (i > 0 && ranges[i].start < ranges[i - 1].end) return EEXIST;
+    if (!into_empty && core.next(ranges[i].start, ranges[i].end) != nullptr) return EEXIST;
+  }
+  return 0;
+}
+
+int load_into_empty(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
+  const auto bounds = [](const void* all, size_t i) noexcept {
+    const pervma_range& at = static_cast<const pervma_range*>(all)[i];
+    return range(at.start, at.end);
+  };
+  // The last first, so that they are linked in their order.
+  RangeHandle* first = nullptr;
+  size_t left = count;
+  for (; left > 0; --left) {
+    RangeHandle* const made = core.make();
+    if (made == nullptr) break;
+    set_value(made, ranges[left - 1].value);
+    RangeCore::set_next_made(made, first);
+    first = made;
+  }
+  if (left == 0 && core.load(first, count, bounds, ranges) == 0) return 0;
+  while (first != nullptr) {
+    RangeHandle* const made = std::exchange(first, RangeCore::next_made(first));
+    core.unmake(made);
+  }
+  return ENOMEM;
+}
+
+// None of them overlaps another, and after the reservation nothing can fail.
+int load_one_by_one(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
+  if (!core.reserve(count)) return ENOMEM;
+  for (size_t i = 0; i < count; ++i) {
+    RangeHandle* const made = core.make();
+    set_value(made, ranges[i].value);
+    (void)core.place(made, range(ranges[i].start, ranges[i].end));
+  }
+  return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -122,7 +169,7 @@ void pervma_range_map_destroy(pervma_range_map* map) {
 
 int pervma_range_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard) {
   if (map == nullptr || guard == nullptr) return EINVAL;
-  return hold(map, map->core->find(address, {}), guard);
+  return hold(map, map->core->find(address, current_stop()), guard);
 }
 
 int pervma_range_try_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard) {
@@ -133,13 +180,13 @@ int pervma_range_try_find(pervma_range_map* map, uint64_t address, pervma_range_
 int pervma_range_find_next(pervma_range_map* map, uint64_t from, uint64_t end,
                            pervma_range_guard* guard) {
   if (map == nullptr || guard == nullptr) return EINVAL;
-  return hold(map, map->core->find_next(from, end, {}), guard);
+  return hold(map, map->core->find_next(from, end, current_stop()), guard);
 }
 
 int pervma_range_copy(pervma_range_map* map, uint64_t address, pervma_range* to) {
   if (map == nullptr || to == nullptr) return EINVAL;
   uint64_t words[3];
-  return copied(map->core->copy(address, words, {}), words, to);
+  return copied(map->core->copy(address, words, current_stop()), words, to);
 }
 
 int pervma_range_try_copy(pervma_range_map* map, uint64_t address, pervma_range* to) {
@@ -153,7 +200,7 @@ int pervma_range_find_gap(pervma_range_map* map, uint64_t start, uint64_t end, u
   if (map == nullptr || at == nullptr) return EINVAL;
   if (side != PERVMA_GAP_LOWEST && side != PERVMA_GAP_HIGHEST) return EINVAL;
   const GapSide which = side == PERVMA_GAP_LOWEST ? GapSide::lowest : GapSide::highest;
-  return map->core->find_gap(range(start, end), bytes, which, {}, at);
+  return map->core->find_gap(range(start, end), bytes, which, current_stop(), at);
 }
 
 int pervma_range_guard_get(const pervma_range_guard* guard, pervma_range* to) {
@@ -185,7 +232,7 @@ int pervma_range_guard_hand_over(pervma_range_guard* guard) {
 }
 
 int pervma_range_write_begin(pervma_range_map* map) {
-  return map == nullptr ? EINVAL : map->core->begin_write({});
+  return map == nullptr ? EINVAL : map->core->begin_write(current_stop());
 }
 
 int pervma_range_write_end(pervma_range_map* map) {
@@ -196,23 +243,24 @@ int pervma_range_write_end(pervma_range_map* map) {
 
 int pervma_range_insert(pervma_range_map* map, uint64_t start, uint64_t end, void* value) {
   return with_new(map, value, [&](RangeHandle* made) noexcept {
-    return map->core->insert(made, range(start, end), {});
+    return map->core->insert(made, range(start, end), current_stop());
   });
 }
 
 int pervma_range_split(pervma_range_map* map, uint64_t at, void* right_value) {
-  return with_new(map, right_value,
-                  [&](RangeHandle* made) noexcept { return map->core->split(at, made, {}); });
+  return with_new(map, right_value, [&](RangeHandle* made) noexcept {
+    return map->core->split(at, made, current_stop());
+  });
 }
 
 int pervma_range_merge(pervma_range_map* map, uint64_t at) {
   if (const int error = section_error(map); error != 0) return error;
-  return map->core->merge(at, {});
+  return map->core->merge(at, current_stop());
 }
 
 int pervma_range_change(pervma_range_map* map, uint64_t at, void* value, void** old) {
   if (const int error = section_error(map); error != 0) return error;
-  const RangePin pin = map->core->open(at, {});
+  const RangePin pin = map->core->open(at, current_stop());
   if (pin.error != 0) return pin.error;
   void* const before = value_of(pervma::detail::range_storage(pin.range));
   if (old == nullptr && map->destroy != nullptr) {
@@ -237,7 +285,7 @@ int pervma_range_erase(pervma_range_map* map, uint64_t at) {
 int pervma_range_erase_in(pervma_range_map* map, uint64_t start, uint64_t end, size_t* count) {
   if (const int error = section_error(map); error != 0) return error;
   size_t erased = 0;
-  const int error = map->core->erase(range(start, end), {}, &erased);
+  const int error = map->core->erase(range(start, end), current_stop(), &erased);
   if (error == 0 && count != nullptr) *count = erased;
   return error;
 }
@@ -255,6 +303,16 @@ int pervma_range_retire_in(pervma_range_map* map, uint64_t start, uint64_t end, 
   const int error = map->core->retire(range(start, end), &retired);
   if (error == 0 && count != nullptr) *count = retired;
   return error;
+}
+
+int pervma_range_load(pervma_range_map* map, const pervma_range* ranges, size_t count) {
+  if (const int error = section_error(map); error != 0) return error;
+  if (ranges == nullptr && count != 0) return EINVAL;
+  if (const int error = load_error(*map->core, ranges, count); error != 0 || count == 0) {
+    return error;
+  }
+  return map->core->is_empty() ? load_into_empty(*map->core, ranges, count)
+                               : load_one_by_one(*map->core, ranges, count);
 }
 
 int pervma_range_reserve(pervma_range_map* map, size_t changes) {

@@ -18,6 +18,7 @@ struct pervma_space {
 namespace {
 
 using namespace pervma;
+using capi::current_stop;
 using capi::error_of;
 using capi::guarded;
 
@@ -87,7 +88,8 @@ int pervma_space_create(pervma_engine* engine, const pervma_space_options* optio
 
 int pervma_space_fork(pervma_engine* engine, pervma_space* parent, pervma_space** child) {
   if (engine == nullptr || parent == nullptr || child == nullptr) return EINVAL;
-  return guarded([&] { return hand_out(engine->engine->fork(*parent->space), child); });
+  return guarded(
+      [&] { return hand_out(engine->engine->fork(*parent->space, current_stop()), child); });
 }
 
 void pervma_space_destroy(pervma_space* space) { delete space; }
@@ -101,7 +103,8 @@ int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t
                                                       .prot = Prot{prot},
                                                       .flags = MapFlags{flags},
                                                       .file = {},
-                                                      .offset = 0});
+                                                      .offset = 0},
+                                                     current_stop());
     if (mapped) *at = mapped->value;
     return error_of(mapped);
   });
@@ -109,19 +112,49 @@ int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t
 
 int pervma_munmap(pervma_space* space, uint64_t address, uint64_t length) {
   if (space == nullptr) return EINVAL;
-  return guarded([&] { return error_of(space->space->unmap(Address{address}, length)); });
+  return guarded(
+      [&] { return error_of(space->space->unmap(Address{address}, length, current_stop())); });
 }
 
 int pervma_mprotect(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot) {
   if (space == nullptr) return EINVAL;
-  return guarded(
-      [&] { return error_of(space->space->protect(Address{address}, length, Prot{prot})); });
+  return guarded([&] {
+    return error_of(space->space->protect(Address{address}, length, Prot{prot}, current_stop()));
+  });
 }
 
 int pervma_madvise(pervma_space* space, uint64_t address, uint64_t length, int32_t advice) {
   if (space == nullptr) return EINVAL;
+  return guarded([&] {
+    return error_of(space->space->advise(Address{address}, length, Advice{advice}, current_stop()));
+  });
+}
+
+int pervma_mlock(pervma_space* space, uint64_t address, uint64_t length) {
+  if (space == nullptr) return EINVAL;
+  return guarded([&] {
+    return error_of(space->space->lock(Address{address}, length, LockFlags::none, current_stop()));
+  });
+}
+
+int pervma_munlock(pervma_space* space, uint64_t address, uint64_t length) {
+  if (space == nullptr) return EINVAL;
   return guarded(
-      [&] { return error_of(space->space->advise(Address{address}, length, Advice{advice})); });
+      [&] { return error_of(space->space->unlock(Address{address}, length, current_stop())); });
+}
+
+int pervma_set_brk_start(pervma_space* space, uint64_t start) {
+  if (space == nullptr || start % PageCount{1}.bytes() != 0) return EINVAL;
+  space->space->set_brk_start(Address{start});
+  return 0;
+}
+
+int pervma_brk(pervma_space* space, uint64_t address, uint64_t* now) {
+  if (space == nullptr || now == nullptr) return EINVAL;
+  return guarded([&] {
+    *now = space->space->brk(Address{address}, current_stop()).value;
+    return 0;
+  });
 }
 
 int pervma_mremap(pervma_space* space, uint64_t address, uint64_t length, uint64_t new_length,
@@ -132,7 +165,8 @@ int pervma_mremap(pervma_space* space, uint64_t address, uint64_t length, uint64
                                                        .old_length = length,
                                                        .new_length = new_length,
                                                        .flags = RemapFlags{flags},
-                                                       .new_address = Address{new_address}});
+                                                       .new_address = Address{new_address}},
+                                                      current_stop());
     if (moved) *at = moved->value;
     return error_of(moved);
   });
@@ -141,7 +175,8 @@ int pervma_mremap(pervma_space* space, uint64_t address, uint64_t length, uint64
 int pervma_fault(pervma_space* space, uint64_t address, pervma_access access) {
   if (space == nullptr || access < PERVMA_READ || access > PERVMA_EXEC) return EINVAL;
   const auto kind = static_cast<Access>(access);
-  return error_of_fault(space->space->handle_fault(Address{address}, kind));
+  return error_of_fault(
+      space->space->handle_fault(Address{address}, kind, FaultOrigin::user, current_stop()));
 }
 
 int pervma_load(pervma_space* space, uint64_t address, void* to, size_t bytes) {

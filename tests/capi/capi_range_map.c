@@ -1,4 +1,5 @@
 /* The C functions of RangeMap, from C11: every call, every error. */
+#define _DEFAULT_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -208,6 +209,94 @@ static void larger_structs_of_a_later_version_are_taken(void) {
   pervma_range_map_destroy(map);
 }
 
+struct Writer {
+  pervma_range_map* map;
+  pthread_barrier_t* stage;
+};
+
+/* Changes the range at 10 and stays in its section from one stage to the next. */
+static void* stay_in_a_section(void* argument) {
+  const struct Writer* writer = argument;
+  static int value;
+  EXPECT(pervma_range_write_begin(writer->map) == 0);
+  EXPECT(pervma_range_change(writer->map, 10, &value, NULL) == 0);
+  pthread_barrier_wait(writer->stage);
+  pthread_barrier_wait(writer->stage);
+  EXPECT(pervma_range_write_end(writer->map) == 0);
+  return NULL;
+}
+
+static void a_requested_stop_ends_the_waits_of_the_thread_that_uses_it(void) {
+  int v = 0;
+  pervma_range_map* map = NULL;
+  pervma_range_guard guard = {{0}};
+  pervma_range r;
+  pervma_stop* stop = NULL;
+  pthread_t thread;
+  pthread_barrier_t stage;
+  uint64_t at = 0;
+  struct Writer writer;
+  EXPECT(pthread_barrier_init(&stage, NULL, 2) == 0);
+  EXPECT(pervma_range_map_create(NULL, &map) == 0);
+  EXPECT(insert(map, 10, 20, &v) == 0);
+  EXPECT(pervma_stop_create(NULL) == EINVAL);
+  EXPECT(pervma_stop_create(&stop) == 0);
+  writer.map = map;
+  writer.stage = &stage;
+  EXPECT(pthread_create(&thread, NULL, stay_in_a_section, &writer) == 0);
+  pthread_barrier_wait(&stage);
+  pervma_stop_request(stop);
+  pervma_stop_request(NULL);
+  pervma_stop_use(stop);
+  EXPECT(pervma_range_find(map, 10, &guard) == EINTR);
+  EXPECT(pervma_range_find_next(map, 0, 50, &guard) == EINTR);
+  EXPECT(pervma_range_copy(map, 10, &r) == EINTR);
+  EXPECT(pervma_range_find_gap(map, 0, 50, 5, PERVMA_GAP_LOWEST, &at) == EINTR);
+  EXPECT(pervma_range_write_begin(map) == EINTR);
+  pervma_stop_use(NULL);
+  pthread_barrier_wait(&stage);
+  EXPECT(pervma_range_find(map, 10, &guard) == 0);
+  pervma_range_guard_release(&guard);
+  EXPECT(pthread_join(thread, NULL) == 0);
+  expect_sound(map);
+  pervma_stop_destroy(stop);
+  pervma_stop_destroy(NULL);
+  pervma_range_map_destroy(map);
+  pthread_barrier_destroy(&stage);
+}
+
+static void a_load_puts_in_all_or_none(void) {
+  int v[3] = {0};
+  const pervma_range good[3] = {{0, 10, &v[0]}, {10, 20, &v[1]}, {30, 40, &v[2]}};
+  const pervma_range more[2] = {{50, 60, &v[0]}, {70, 80, &v[1]}};
+  const pervma_range over[2] = {{100, 110, &v[0]}, {109, 120, &v[1]}};
+  const pervma_range over_old[2] = {{20, 30, &v[0]}, {35, 36, &v[1]}};
+  const pervma_range back[2] = {{110, 120, &v[0]}, {100, 105, &v[1]}};
+  const pervma_range empty[1] = {{100, 100, &v[0]}};
+  pervma_range_map* map = NULL;
+  pervma_range r;
+  pervma_range_map_stats stats = {.size = sizeof stats};
+  EXPECT(pervma_range_map_create(NULL, &map) == 0);
+  EXPECT(pervma_range_load(map, good, 3) == EPERM);
+  EXPECT(pervma_range_write_begin(map) == 0);
+  EXPECT(pervma_range_load(map, NULL, 1) == EINVAL);
+  EXPECT(pervma_range_load(map, NULL, 0) == 0);
+  EXPECT(pervma_range_load(map, good, 3) == 0);
+  EXPECT(pervma_range_load(map, more, 2) == 0);
+  EXPECT(pervma_range_load(map, over, 2) == EEXIST);
+  EXPECT(pervma_range_load(map, over_old, 2) == EEXIST);
+  EXPECT(pervma_range_load(map, back, 2) == EINVAL);
+  EXPECT(pervma_range_load(map, empty, 1) == EINVAL);
+  EXPECT(pervma_range_write_end(map) == 0);
+  EXPECT(pervma_range_map_get_stats(map, &stats) == 0 && stats.ranges == 5);
+  EXPECT(pervma_range_copy(map, 35, &r) == 0);
+  expect_range(&r, 30, 40, &v[2]);
+  EXPECT(pervma_range_copy(map, 75, &r) == 0);
+  expect_range(&r, 70, 80, &v[1]);
+  expect_sound(map);
+  pervma_range_map_destroy(map);
+}
+
 int main(void) {
   EXPECT(pervma_c_abi() == PERVMA_C_ABI);
   EXPECT(strcmp(pervma_error_name(ENOMEM), "ENOMEM") == 0);
@@ -218,6 +307,8 @@ int main(void) {
   values_are_destroyed_once_when_nobody_looks();
   bad_handles_are_einval();
   larger_structs_of_a_later_version_are_taken();
+  a_requested_stop_ends_the_waits_of_the_thread_that_uses_it();
+  a_load_puts_in_all_or_none();
   if (failures != 0) fprintf(stderr, "%d failures\n", failures);
   return failures != 0;
 }

@@ -83,6 +83,28 @@ static void a_fork_has_its_own_pages(pervma_engine* engine) {
   pervma_space_destroy(parent);
 }
 
+static void a_heap_grows_and_memory_is_locked(pervma_engine* engine) {
+  uint64_t now = 0;
+  uint64_t at = 0;
+  pervma_space* space = NULL;
+  EXPECT(pervma_space_create(engine, NULL, &space) == 0);
+  EXPECT(pervma_set_brk_start(space, kPage + 1) == EINVAL);
+  EXPECT(pervma_set_brk_start(space, 16 * kPage) == 0);
+  EXPECT(pervma_brk(space, 0, &now) == 0 && now == 16 * kPage);
+  EXPECT(pervma_brk(space, 20 * kPage, &now) == 0 && now == 20 * kPage);
+  EXPECT(pervma_fault(space, 19 * kPage, PERVMA_WRITE) == 0);
+  EXPECT(pervma_brk(NULL, 0, &now) == EINVAL);
+  EXPECT(pervma_mmap(space, 0, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, &at) ==
+         0);
+  EXPECT(pervma_mlock(space, at, kPage) == 0);
+  EXPECT(pervma_madvise(space, at, kPage, MADV_DONTNEED) == EINVAL);
+  EXPECT(pervma_munlock(space, at, kPage) == 0);
+  EXPECT(pervma_madvise(space, at, kPage, MADV_DONTNEED) == 0);
+  EXPECT(pervma_mlock(space, at + kPage, kPage) == ENOMEM);
+  EXPECT(pervma_mlock(NULL, at, kPage) == EINVAL);
+  pervma_space_destroy(space);
+}
+
 static void bad_input_is_einval(pervma_engine* engine) {
   const pervma_space_options unknown = {.size = sizeof unknown, .design = "no such design"};
   pervma_space* space = NULL;
@@ -107,6 +129,7 @@ int main(void) {
   a_space_does_what_the_system_calls_do(engine);
   maps_text_says_its_length(engine);
   a_fork_has_its_own_pages(engine);
+  a_heap_grows_and_memory_is_locked(engine);
   bad_input_is_einval(engine);
   pervma_engine_destroy(engine);
   if (failures != 0) fprintf(stderr, "%d failures\n", failures);
