@@ -51,7 +51,9 @@ BenchResult bench_memory(const BenchOptions& options) {
   for (const uint64_t ranges : options.ranges) {
     for (const Spacing spacing : {Spacing::adjacent, Spacing::gaps}) {
       const Layout layout{.ranges = ranges, .spacing = spacing};
-      for (const SubjectMaker& make : subject_makers(options, ranges)) {
+      const std::vector<SubjectMaker> makers = subject_makers(options, ranges);
+      if (options.run.planned != nullptr) options.run.planned->fetch_add(makers.size());
+      for (const SubjectMaker& make : makers) {
         // Once for nothing: threads and whatever else is made at first use are there afterwards.
         const SubjectPtr first = make();
         const SubjectPtr subject = make();

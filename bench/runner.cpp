@@ -138,6 +138,9 @@ BenchResult run_cases(const std::vector<Case>& cases, const RunOptions& options)
   std::vector<std::vector<Measured>> measured;
   measured.reserve(cases.size());
   for (const Case& c : cases) measured.emplace_back(c.crews.size());
+  if (options.planned != nullptr) {
+    options.planned->fetch_add(cases.size() * options.repeats, std::memory_order_relaxed);
+  }
   for (uint32_t repeat = 0; repeat < options.repeats; ++repeat) {
     for (size_t i = 0; i < cases.size(); ++i) {
       // Another one begins each time.

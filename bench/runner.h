@@ -21,6 +21,7 @@ struct RunOptions {
   double seconds = 0.05;  // that each case is measured for in each repeat
   uint64_t seed = 1;
   std::atomic<uint64_t>* progress = nullptr;  // counts the cases' repeats
+  std::atomic<uint64_t>* planned = nullptr;   // how many there are to be, as far as is known
 };
 
 // Threads of one kind.

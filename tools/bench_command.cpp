@@ -1,6 +1,7 @@
 // `pervma bench`: microbenchmarks, each beside the limits of the machine, measured in the same run.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,7 @@
 #include "tools/commands.h"
 #include "tools/designs.h"
 #include "tools/output.h"
+#include "tools/progress_bar.h"
 
 namespace pervma::tools {
 
@@ -97,7 +99,14 @@ int run(const Scenario& scenario, Options& options) {
     return bad_input(options.json + ": cannot be written");
   }
   const bench::CoreWatch watch;
-  const BenchResult rows = scenario.run(options.bench);
+  std::atomic<uint64_t> done{0};
+  std::atomic<uint64_t> planned{0};
+  options.bench.run.progress = &done;
+  options.bench.run.planned = &planned;
+  const BenchResult rows = [&] {
+    const ProgressBar bar(scenario.name, done, planned);
+    return scenario.run(options.bench);
+  }();
   if (!rows) {
     fmt::print(stderr, "pervma: {}\n", rows.error());
     return kDifferences;

@@ -86,7 +86,7 @@ class NodePool {
   void batch_begins() noexcept { batches_.fetch_add(1, std::memory_order_relaxed); }
 
   // Whether a writer should wait for readers rather than hand its nodes to liburcu's thread: it
-  // took a moment last time. After a slow one (a reader is descheduled) not for the next few dozen.
+  // took a moment last time. After a slow one (a reader is descheduled) not for the next few.
   [[nodiscard]] bool may_wait_for_readers() noexcept;
   // A grace period. Not inside a read section.
   void wait_for_readers() noexcept;
@@ -125,7 +125,7 @@ class NodePool {
   Leaves leaves_ PERVMA_GUARDED_BY(lock_);
   Inners inners_ PERVMA_GUARDED_BY(lock_);
   AllocationHook hook_ PERVMA_GUARDED_BY(lock_);
-  static constexpr uint32_t kWithoutWait = 64;
+  static constexpr uint32_t kWithoutWait = 16;
 
   std::atomic<uint32_t> without_wait_{0};  // so many times not, because the last wait was long
   std::atomic<size_t> batches_{0};         // ever begun: whether there is anything to wait for
