@@ -21,14 +21,17 @@ struct Frame {
 // The frame that shows zeros wherever nothing was written yet. Never written, counted or freed.
 inline constexpr Frame kZeroFrame{1};
 
+// Frames of a block: a huge page's, in a row, the first a multiple of this.
+inline constexpr uint32_t kBlockFrames = 512;
+
 enum class FrameUse : uint8_t { page, table };
 
 // Thirty-two bytes beside every frame.
 //
 //   refs     0: free, or on its way there; else the page-table entries and page caches that have it
 //   lock     of the page table that the frame holds; unused in pages
-//   next     links free frames, and frames that wait for their grace period; meaningful at refs 0
-//            only
+//   next     links free frames, and frames that wait for their grace period, at refs 0; of a page
+//            table: the first of those kept for its huge entries (huge_slot.h)
 //   dirty    of a page of a file's cache: 1 when a mapping was allowed to write it since it was
 //            last given to the object; set under the lock of the table whose entry allows it
 //   mappers  who may have entries for the page, and
@@ -53,13 +56,15 @@ class FrameGather {
   FrameGather(const FrameGather&) = delete;
   FrameGather& operator=(const FrameGather&) = delete;
 
-  bool empty() const noexcept { return head_ == 0; }
+  bool empty() const noexcept { return head_ == 0 && block_head_ == 0; }
 
  private:
   friend class FramePool;
 
   uint32_t head_ = 0;
   uint32_t tail_ = 0;
+  uint32_t block_head_ = 0;  // whole blocks, by their first frames
+  uint32_t block_tail_ = 0;
   uint32_t pages_ = 0;
   uint32_t tables_ = 0;
 };

@@ -102,16 +102,22 @@ bool FramePool::try_hold(Frame frame) noexcept {
 }
 
 void FramePool::drop(Frame frame, FrameGather& gather) noexcept {
+  if (!drop_one(frame)) return;
+  chain_up(gather, frame);
+  gather.pages_++;
+}
+
+// Whether it was the last reference.
+bool FramePool::drop_one(Frame frame) noexcept {
   // Acquire: whoever frees the frame comes after all that the other holders did with it.
   const uint32_t before =
       meta(frame).refs.fetch_sub(1, std::memory_order_acq_rel);  // [F2] pairs with [F1] and [F2]
   PERVMA_ASSERT_OP(before, !=, 0u);
-  if (before != 1) return;
+  if (before != 1) return false;
   // Whoever finds the pointer from now on could outlive what it points to.
   meta(frame).mappers.store(nullptr, std::memory_order_relaxed);
   meta(frame).dirty.store(0, std::memory_order_relaxed);
-  chain_up(gather, frame);
-  gather.pages_++;
+  return true;
 }
 
 void FramePool::drop_table(Frame frame, FrameGather& gather) noexcept {
@@ -139,12 +145,15 @@ void FramePool::retire(FrameGather& gather) noexcept {
   {
     SpinGuard guard(retire_lock_);
     append(retired_, {gather.head_, gather.tail_});
+    append(retired_blocks_, {gather.block_head_, gather.block_tail_});
     if (!grace_runs_) {
       grace_runs_ = start = true;
       waiting_ = std::exchange(retired_, Chain{});
+      waiting_blocks_ = std::exchange(retired_blocks_, Chain{});
     }
   }
-  gather.head_ = gather.tail_ = gather.pages_ = gather.tables_ = 0;
+  gather.head_ = gather.tail_ = gather.block_head_ = gather.block_tail_ = 0;
+  gather.pages_ = gather.tables_ = 0;
   if (start) start_grace_period();
 }
 
@@ -160,14 +169,18 @@ void FramePool::reuse_waited() noexcept {
   {
     SpinGuard guard(free_lock_);
     append(dirty_, waiting_);
+    append(blocks_, waiting_blocks_);
   }
-  waiting_ = Chain{};
+  waiting_ = waiting_blocks_ = Chain{};
   bool again = false;
   {
     SpinGuard guard(retire_lock_);
-    again = retired_.head != 0;
+    again = retired_.head != 0 || retired_blocks_.head != 0;
     grace_runs_ = again;
-    if (again) waiting_ = std::exchange(retired_, Chain{});
+    if (again) {
+      waiting_ = std::exchange(retired_, Chain{});
+      waiting_blocks_ = std::exchange(retired_blocks_, Chain{});
+    }
   }
   // When it does not go on, the pool may be destroyed from here on.
   if (again) start_grace_period();
@@ -222,6 +235,9 @@ void FramePool::refill(Cache& cache) noexcept {
     cache.items[cache.count++] = number | kZeroed;
   }
   fresh_ += n;
+  if (cache.count == 0 && break_block()) {
+    while (cache.count < kBatch) cache.items[cache.count++] = pop(dirty_);
+  }
 }
 
 void FramePool::spill(Cache& cache) noexcept {
@@ -260,7 +276,7 @@ void FramePool::add_used(Cache& cache, FrameUse use, int64_t n) noexcept {
 
 bool FramePool::is_retiring() noexcept {
   SpinGuard guard(retire_lock_);
-  return grace_runs_;
+  return grace_runs_ || sorting_ != 0;
 }
 
 void FramePool::wait_for_retired() noexcept {
@@ -276,37 +292,6 @@ void FramePool::make_present(PageCount count) noexcept {
   for (uint64_t i = 0; i < n; ++i) {
     *reinterpret_cast<volatile char*>(area_ + (i << kPageShift)) = 0;
   }
-}
-
-void FramePool::trim() noexcept {
-  Chain taken;
-  {
-    SpinGuard guard(free_lock_);
-    taken = std::exchange(dirty_, Chain{});
-  }
-  uint64_t count = 0;
-  for (uint32_t n = taken.head; n != 0; n = metas_[n].next) count++;
-  if (count == 0) return;
-  const std::unique_ptr<uint32_t[]> numbers(new (std::nothrow) uint32_t[count]);
-  if (numbers == nullptr) {
-    SpinGuard guard(free_lock_);
-    append(dirty_, taken);
-    return;
-  }
-  uint64_t filled = 0;
-  for (uint32_t n = taken.head; n != 0; n = metas_[n].next) numbers[filled++] = n;
-  std::sort(numbers.get(), numbers.get() + count);
-  Chain clean;
-  Chain refused;
-  for (uint64_t i = 0; i < count;) {
-    uint64_t end = i + 1;
-    while (end < count && numbers[end] == numbers[end - 1] + 1) end++;
-    const int failed = ::madvise(data(Frame{numbers[i]}), (end - i) << kPageShift, MADV_DONTNEED);
-    for (; i < end; i++) push(failed == 0 ? clean : refused, numbers[i]);
-  }
-  SpinGuard guard(free_lock_);
-  append(clean_, clean);
-  append(dirty_, refused);
 }
 
 uint64_t FramePool::in_use(FrameUse use) const noexcept {

@@ -5,6 +5,9 @@
 // may still be looking at it through an entry that is gone. Freeing never allocates and never
 // fails.
 //
+// A block is 512 frames in a row, for a huge page. A block whose frames all go at once stays one,
+// and is handed out again as one; single frames are cut out of it only when there are no others.
+//
 // Each CPU has a small cache of free frames under a lock of its own; caches fill from a common
 // list. At most one grace period runs at a time, over everything that was retired before it began.
 // Lock order: cache > common list; retire list alone. All are held for a few instructions.
@@ -50,6 +53,16 @@ class FramePool {
   [[nodiscard]] Frame alloc(FrameUse use, Fill fill, Patience patience = Patience::wait) noexcept;
   // Takes back a frame from alloc() that nobody else ever saw: no grace period.
   void give_back(Frame frame, FrameUse use, Fill contents) noexcept;
+
+  // A block, each of its frames with one reference and whatever its last user left in it; none when
+  // no 512 free frames lie in a row. May wait for a grace period and look through all free frames:
+  // hold no spin lock, and be in no RCU read section.
+  [[nodiscard]] Frame alloc_block() noexcept;
+  // The same as for single frames, for all of a block.
+  void give_back_block(Frame first) noexcept;
+  void hold_block(Frame first) noexcept;
+  void drop_block(Frame first, FrameGather& gather) noexcept;
+  [[nodiscard]] bool is_sole_block(Frame first) const noexcept;
 
   // One more reference, for a holder of one (or of a lock that keeps one).
   void hold(Frame frame) noexcept;
@@ -140,6 +153,16 @@ class FramePool {
   void push(Chain& chain, uint32_t number) noexcept;
   void append(Chain& chain, Chain more) noexcept;
   void chain_up(FrameGather& gather, Frame frame) noexcept;
+  bool drop_one(Frame frame) noexcept;
+  uint32_t pop_block() noexcept;
+  uint32_t cut_fresh_block() noexcept PERVMA_REQUIRES(free_lock_);
+  bool break_block() noexcept PERVMA_REQUIRES(free_lock_);
+  void form_blocks() noexcept;
+  void empty_caches() noexcept;
+  void begin_sorting() noexcept;
+  void end_sorting() noexcept;
+  void trim_blocks() noexcept;
+  void trim_frames() noexcept;
   static void add_used(Cache& cache, FrameUse use, int64_t n) noexcept PERVMA_REQUIRES(cache.lock);
   bool spend_budget() noexcept;
   bool is_retiring() noexcept;
@@ -156,15 +179,19 @@ class FramePool {
   std::array<Cache, kStripes> caches_;
 
   alignas(kCacheLine) SpinLock free_lock_;
-  Chain dirty_ PERVMA_GUARDED_BY(free_lock_);  // free, with what their last user left in them
-  Chain clean_ PERVMA_GUARDED_BY(free_lock_);  // free, given back to the system: zero when touched
+  Chain dirty_ PERVMA_GUARDED_BY(free_lock_);   // free, with what their last user left in them
+  Chain clean_ PERVMA_GUARDED_BY(free_lock_);   // free, given back to the system: zero when touched
+  Chain blocks_ PERVMA_GUARDED_BY(free_lock_);  // free blocks, by their first frames
   uint32_t fresh_ PERVMA_GUARDED_BY(free_lock_);  // from here on never handed out: zero
 
   alignas(kCacheLine) SpinLock retire_lock_;
   Chain retired_ PERVMA_GUARDED_BY(retire_lock_);  // waits for the next grace period to begin
+  Chain retired_blocks_ PERVMA_GUARDED_BY(retire_lock_);
   bool grace_runs_ PERVMA_GUARDED_BY(retire_lock_) = false;
+  unsigned sorting_ PERVMA_GUARDED_BY(retire_lock_) = 0;  // threads that have free frames in hand
   Chain waiting_;  // in the running grace period; its owner is whoever started that, then the
                    // callback
+  Chain waiting_blocks_;
   struct GraceHead {
     rcu_head head;
     FramePool* pool;

@@ -139,6 +139,7 @@ TEST(FramePool, threads_that_allocate_and_free_never_share_a_frame) {
   constexpr int kThreads = 4;
   const auto pool = FramePool::create({256});
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&pool, t] {
       std::vector<Frame> mine;
@@ -166,6 +167,80 @@ TEST(FramePool, threads_that_allocate_and_free_never_share_a_frame) {
     });
   }
   threads.clear();
+  EXPECT_EQ(pool->in_use(FrameUse::page), 0u);
+}
+
+// Frames 2 to 511, two whole blocks, and 64 frames behind them.
+constexpr uint64_t kTwoBlocks = 3 * kBlockFrames + 64 - 2;
+
+TEST(FrameBlocks, lie_in_a_row_and_the_frames_before_them_are_not_lost) {
+  const auto pool = FramePool::create({kTwoBlocks});
+  const Frame one = pool->alloc(FrameUse::page, Fill::zero);
+  const Frame first = pool->alloc_block();
+  const Frame second = pool->alloc_block();
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first.number % kBlockFrames, 0u);
+  EXPECT_EQ(second.number % kBlockFrames, 0u);
+  EXPECT_FALSE(pool->alloc_block());
+  EXPECT_TRUE(pool->is_sole_block(first));
+  std::vector<Frame> frames;
+  while (const Frame f = pool->alloc(FrameUse::page, Fill::zero)) {
+    EXPECT_TRUE(is_zero(*pool, f));
+    frames.push_back(f);
+  }
+  EXPECT_EQ(frames.size(), kTwoBlocks - 2 * kBlockFrames - 1);
+  FrameGather gather;
+  for (const Frame f : frames) pool->drop(f, gather);
+  pool->drop(one, gather);
+  pool->drop_block(first, gather);
+  pool->drop_block(second, gather);
+  pool->retire(gather);
+  EXPECT_EQ(pool->in_use(FrameUse::page), 0u);
+}
+
+TEST(FrameBlocks, stay_blocks_when_they_go_whole_and_are_broken_when_all_else_is_used) {
+  const auto pool = FramePool::create({kTwoBlocks});
+  const Frame first = pool->alloc_block();
+  pool->hold_block(first);
+  EXPECT_FALSE(pool->is_sole_block(first));
+  FrameGather gather;
+  pool->drop_block(first, gather);
+  EXPECT_TRUE(gather.empty());
+  pool->drop_block(first, gather);
+  pool->retire(gather);
+  pool->wait_for_retired();
+  EXPECT_EQ(pool->alloc_block(), first);
+  pool->give_back_block(first);
+  std::vector<Frame> frames;
+  while (const Frame f = pool->alloc(FrameUse::page, Fill::none)) frames.push_back(f);
+  EXPECT_EQ(frames.size(), kTwoBlocks);
+  EXPECT_FALSE(pool->alloc_block());
+  for (const Frame f : frames) pool->drop(f, gather);
+  pool->retire(gather);
+  // Formed again, of single frames.
+  const Frame again = pool->alloc_block();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again.number % kBlockFrames, 0u);
+  EXPECT_EQ(pool->in_use(FrameUse::page), kBlockFrames);
+  pool->drop_block(again, gather);
+  pool->retire(gather);
+  pool->wait_for_retired();
+  pool->trim();
+  EXPECT_TRUE(is_zero(*pool, again)) << "given back to the system";
+}
+
+// One frame of a block has another holder: the rest goes one by one.
+TEST(FrameBlocks, a_block_with_a_frame_that_is_held_goes_in_pieces) {
+  const auto pool = FramePool::create({kTwoBlocks});
+  const Frame first = pool->alloc_block();
+  const Frame held{first.number + 100};
+  pool->hold(held);
+  FrameGather gather;
+  pool->drop_block(first, gather);
+  pool->retire(gather);
+  EXPECT_EQ(pool->in_use(FrameUse::page), 1u);
+  pool->drop(held, gather);
+  pool->retire(gather);
   EXPECT_EQ(pool->in_use(FrameUse::page), 0u);
 }
 
