@@ -16,12 +16,19 @@
 
 namespace pervma {
 
+// Who makes huge pages without being asked for each.
+enum class CollapserKind : uint8_t {
+  by_hand,  // whoever calls Engine::collapse_some()
+  thread,   // a thread of the engine, too
+};
+
 struct EngineOptions {
   PageCount frames{uint64_t{1} << 24};  // upper bound of memory for pages; reserved, not touched
   PageCount present{0};  // of these, made present at once: no fault of the host later
   // Where pages go when the frames are used up; null: nowhere, and then a fault is out of memory. A
   // thread of the engine keeps some frames free. Several engines may not share one.
   std::shared_ptr<PageStore> swap{};
+  CollapserKind collapser = CollapserKind::by_hand;
 };
 
 // Is told of every mapping that mmap, mprotect, brk, stack growth or the system itself made or
@@ -45,6 +52,15 @@ class MapObserver {
 // Whether set_name() works: it does not on a kernel without CONFIG_ANON_VMA_NAME.
 enum class AnonNames : uint8_t { kept, refused };
 
+// Which private memory may become pages of 2 MiB. A huge page is made of the small pages that are
+// there, by Advice::collapse or by the engine's collapser, and becomes small pages again wherever a
+// part of it is treated differently.
+enum class HugePages : uint8_t {
+  refused,  // none; Advice::collapse is Error::inval (PR_SET_THP_DISABLE)
+  advised,  // what Advice::collapse is given for, and by the collapser what has Advice::hugepage
+  always,   // by the collapser all that has not Advice::nohugepage
+};
+
 struct SpaceOptions {
   Design design = Design::refcount;
   VmaFree vma_free = VmaFree::at_once;  // Error::inval where the design has no other
@@ -59,6 +75,7 @@ struct SpaceOptions {
   std::optional<uint64_t>
       memlock_limit{};  // bytes (RLIMIT_MEMLOCK); nothing: CAP_IPC_LOCK, no limit
   AnonNames anon_names = AnonNames::kept;
+  HugePages huge_pages = HugePages::advised;
 };
 
 class Engine {
@@ -90,6 +107,11 @@ class Engine {
   virtual SwapCounters swap_counters() const noexcept = 0;
   // Frames in use by pages, page caches and nothing else.
   virtual PageCount frames_used() const noexcept = 0;
+  // A step of the collapser: looks at up to `places` of 2 MiB, going on where the step before
+  // ended, through all spaces in turn, and makes huge pages of those that may be
+  // (SpaceOptions::huge_pages) and are at least half there. How many it made. Takes the mmap lock
+  // of each space only when it is free.
+  virtual uint64_t collapse_some(uint64_t places) noexcept = 0;
   // Waits until everything that was freed has become reusable; for tests and idle moments.
   virtual void quiesce() noexcept = 0;
 

@@ -84,6 +84,7 @@ struct PageUse {
   uint64_t file = 0;       // pages of a backing object's cache, shared memory included
   uint64_t zero = 0;       // read, never written: the one page of zeros
   uint64_t guard = 0;      // marks, without a page
+  uint64_t huge = 0;       // of the anonymous ones: parts of huge pages
   uint64_t swapped = 0;    // private pages in the engine's store
 
   uint64_t resident() const noexcept { return anonymous + file; }
@@ -92,6 +93,7 @@ struct PageUse {
     file += more.file;
     zero += more.zero;
     guard += more.guard;
+    huge += more.huge;
     swapped += more.swapped;
     return *this;
   }

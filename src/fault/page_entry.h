@@ -10,11 +10,14 @@
 //   bit 7   freed      the program gave its contents up and did not write since: the frame may go
 //   bit 8   young      used since it was aged last; set without the table's lock, so it may be lost
 //   bit 9   swap       no frame: the page is in a slot of the engine's store; not present
+//   bit 10  huge       of an upper entry: the frame is the first of a block, and all of
+//                      that is here
 //   bit 11  closed     the embedder has closed the page to stores (user_fault.h): it is never
 //                      writable; alone, or with anon, of a page that is not there yet
 //   12..43  number of the frame, of the next table, or of the slot
 //
-// All bits zero: nothing here, the next access faults. In upper tables only present and the number.
+// All bits zero: nothing here, the next access faults. Of a table in an upper entry: only present
+// and the number.
 #pragma once
 
 #include <cstdint>
@@ -66,6 +69,9 @@ class PageEntry {
   static constexpr PageEntry table(Frame frame) noexcept {
     return from_bits(address_bits(frame) | kPresent);
   }
+  static constexpr PageEntry huge(Frame first, Right rights) noexcept {
+    return from_bits(page(first, PageKind::anon, rights).bits() | kHuge);
+  }
   static constexpr PageEntry guard() noexcept { return from_bits(kGuard); }
   static constexpr PageEntry swap(uint32_t slot) noexcept {
     return from_bits((uint64_t{slot} << kPageShift) | kSwap | kAnon);
@@ -79,6 +85,13 @@ class PageEntry {
   constexpr uint64_t bits() const noexcept { return bits_; }
   constexpr bool is_none() const noexcept { return bits_ == 0; }
   constexpr bool is_present() const noexcept { return (bits_ & kPresent) != 0; }
+  // Of an upper entry.
+  constexpr bool is_table() const noexcept { return (bits_ & (kPresent | kHuge)) == kPresent; }
+  constexpr bool is_huge() const noexcept { return (bits_ & kHuge) != 0; }
+  // What a huge entry says of one of its pages.
+  constexpr PageEntry part(unsigned index) const noexcept {
+    return from_bits((bits_ & ~kHuge) + (uint64_t{index} << kPageShift));
+  }
   constexpr bool is_guard() const noexcept { return (bits_ & kGuard) != 0; }
   constexpr bool is_swap() const noexcept { return (bits_ & kSwap) != 0; }
   constexpr uint32_t swap_slot() const noexcept {
@@ -142,6 +155,7 @@ class PageEntry {
   static constexpr uint64_t kFreed = 1 << 7;
   static constexpr uint64_t kYoung = 1 << 8;
   static constexpr uint64_t kSwap = 1 << 9;
+  static constexpr uint64_t kHuge = 1 << 10;
   static constexpr uint64_t kClosed = 1 << 11;
 
   static constexpr uint64_t address_bits(Frame frame) noexcept {

@@ -17,20 +17,22 @@ LeafSlot PageTable::find(Address a) const noexcept {
   Frame table = root_;
   for (unsigned level = kTopLevel; level > 0; level--) {
     const PageEntry entry = descend(slots(table)[index_at(a, level)]);
-    if (!entry.is_present()) return {};
+    if (!entry.is_table()) return no_leaf(entry, table);
     table = entry.frame();
   }
   return leaf_slot(table, a);
 }
 
-LeafSlot PageTable::ensure(Address a) noexcept {
+LeafSlot PageTable::ensure_unless_huge(Address a) noexcept {
   PERVMA_ASSERT_OP(a, <, kEnd);
   Frame table = root_;
   for (unsigned level = kTopLevel; level > 0; level--) {
     Slot& slot = slots(table)[index_at(a, level)];
     PageEntry entry = descend(slot);
-    if (!entry.is_present()) entry = make_table(slot);
-    if (!entry.is_present()) return {};
+    if (!entry.is_table()) {
+      if (!entry.is_huge()) entry = make_table(slot);
+      if (!entry.is_table()) return no_leaf(entry, table);
+    }
     table = entry.frame();
   }
   return leaf_slot(table, a);
@@ -40,6 +42,7 @@ LeafSlot PageTable::ensure(Address a) noexcept {
 PageEntry PageTable::make_table(Slot& slot) noexcept {
   const Frame frame = frames_.alloc(FrameUse::table, Fill::zero);
   if (!frame) return {};
+  frames_.meta(frame).next = 0;  // Nothing is kept.
   const PageEntry made = PageEntry::table(frame);
   uint64_t seen = 0;
   if (slot.compare_exchange_strong(seen, made.bits(),
@@ -66,7 +69,10 @@ void PageTable::free_below(Frame table, unsigned level, Address base, Range span
     if (start >= span.end) break;
     Slot& slot = slots(table)[i];
     const PageEntry entry = descend(slot);
-    if (!entry.is_present()) continue;
+    if (!entry.is_table()) {
+      PERVMA_ASSERT(!entry.is_huge());  // A huge page is still mapped where no VMA is.
+      continue;
+    }
     if (limits.contains(Range{start, start + step})) {
       // Relaxed: nothing is published, and walkers that are inside are waited for.
       slot.store(0, std::memory_order_relaxed);
@@ -83,10 +89,11 @@ void PageTable::free_subtree(Frame table, unsigned level, FrameGather& gather) n
     for (unsigned i = 0; i < kEntries; i++) {
       const PageEntry entry = descend(slots(table)[i]);
       if (entry.is_none()) continue;
-      PERVMA_ASSERT_OP(level, >, 0u);  // A page is still mapped where no VMA is.
+      PERVMA_ASSERT(level > 0 && !entry.is_huge());  // A page is still mapped where no VMA is.
       free_subtree(entry.frame(), level - 1, gather);
     }
   }
+  PERVMA_DASSERT(level != 1 || frames_.meta(table).next == 0);
   frames_.drop_table(table, gather);
 }
 

@@ -36,7 +36,9 @@ template <VmaLockDesign L>
 class PagedUserFaults;
 
 template <VmaLockDesign L>
-class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
+class PagedAddressSpace final : private MmuHolder,
+                                private CollapseTarget,
+                                public BasicAddressSpace<L> {
  public:
   using Base = BasicAddressSpace<L>;
   using VmaT = typename Base::VmaT;
@@ -46,8 +48,11 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
   ~PagedAddressSpace() override {
     // A UserFaults outlives its space.
     PERVMA_ASSERT_OP(user_faults_.load(std::memory_order_relaxed), ==, 0u);
+    engine_.collapser().remove(*this);
     this->exit();
   }
+  // From here on the engine's collapser may look at it. False: no memory.
+  [[nodiscard]] bool show_to_collapser() noexcept { return engine_.collapser().add(*this); }
 
   // A child with a copy of this space's map and pages.
   Result<std::unique_ptr<AddressSpace>> fork(const std::stop_token&) noexcept;
@@ -91,6 +96,11 @@ class PagedAddressSpace final : private MmuHolder, public BasicAddressSpace<L> {
 
   PagedAddressSpace(SoftEngine& engine, Frame root, const SpaceOptions& options) noexcept
       : MmuHolder(engine, root), Base(engine.vm(), soft_mmu_, options), options_(options) {}
+
+  CollapseScan collapse_step(Address from, unsigned looks) noexcept override {
+    return this->scan_for_collapse(from, looks);
+  }
+  Address collapse_end() const noexcept override { return options_.top; }
 
   FirstStep fault_under_vma_lock(Address, Access, const std::stop_token&) noexcept;
   FirstStep fault_speculatively(Address, Access) noexcept

@@ -27,7 +27,8 @@ Result<std::unique_ptr<AddressSpace>> PagedAddressSpace<L>::fork(
     std::unique_ptr<PagedAddressSpace> child = create(engine_, options_);
     Result<void> copied = std::unexpected(Error::nomem);
     if (child != nullptr) copied = child->copy_from(*this, stop);
-    if (copied) return child;
+    if (copied && child->show_to_collapser()) return child;
+    if (copied) copied = std::unexpected(Error::nomem);
     // What came out half built is empty; nobody saw it.
     child.reset();
     if (copied.error() != Error::nomem || rooms == SoftEngine::kMaxRooms || !engine_.make_room()) {
@@ -43,7 +44,7 @@ Result<std::unique_ptr<AddressSpace>> make_space(SoftEngine& engine,
     return std::unexpected(Error::inval);
   }
   std::unique_ptr<PagedAddressSpace<L>> space = PagedAddressSpace<L>::create(engine, options);
-  if (space == nullptr) return std::unexpected(Error::nomem);
+  if (space == nullptr || !space->show_to_collapser()) return std::unexpected(Error::nomem);
   return space;
 }
 

@@ -61,23 +61,37 @@ Result<void> SoftMmu::write_back(OpenFile& file, uint64_t first_page, PageCount 
 // Every page of the VMA leads back to it.
 const char* SoftMmu::check(const VmaFields& vma) const noexcept {
   const char* wrong = nullptr;
-  tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
+  const auto check_page = [&](Frame frame, Address at) {
+    const FrameMeta& meta = frames_.meta(frame);
+    if (meta.refs.load(std::memory_order_relaxed) == 0) wrong = "an entry for a free frame";
+    if (meta.mappers.load(std::memory_order_relaxed) != vma.mappers()) {
+      wrong = "a page of somebody else's";
+    } else if (meta.index.load(std::memory_order_relaxed) != vma.pgoff_at(at)) {
+      wrong = "a page with another's number";
+    }
+  };
+  const auto check_leaf = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_closed() && !includes(vma.user_modes(), UserFaultModes::write_protect)) {
         wrong = "a closed page, and nobody to be told of stores";
       }
-      if (!entry.has_counted_frame()) continue;
-      const FrameMeta& meta = frames_.meta(entry.frame());
-      const Address at = leaf.start + uint64_t{i - leaf.first} * kPageSize;
-      if (meta.refs.load(std::memory_order_relaxed) == 0) wrong = "an entry for a free frame";
-      if (meta.mappers.load(std::memory_order_relaxed) != vma.mappers()) {
-        wrong = "a page of somebody else's";
-      } else if (meta.index.load(std::memory_order_relaxed) != vma.pgoff_at(at)) {
-        wrong = "a page with another's number";
-      }
+      if (entry.is_huge()) wrong = "a huge entry among the small";
+      if (entry.has_counted_frame()) check_page(entry.frame(), leaf.address_of(i));
     }
+  };
+  tables_.for_each_leaf(vma.range, check_leaf, [&](HugeSlot slot, Range whole) {
+    const SpinGuard guard(slot.lock());
+    const PageEntry entry = slot.peek();
+    if (!entry.is_huge()) return false;
+    if (slot.kept() == 0) wrong = "no table kept for a huge entry";
+    if (entry.frame().number % kBlockFrames != 0) wrong = "a huge page out of its place";
+    const Range part = whole.intersection(vma.range);
+    for (Address at = part.start; at < part.end; at = at + kPageSize) {
+      check_page(entry.part(at.page() % kBlockFrames).frame(), at);
+    }
+    return true;
   });
   return wrong;
 }

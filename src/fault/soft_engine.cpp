@@ -16,6 +16,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   if (engine == nullptr || (options.swap != nullptr && !engine->use_store(options.swap))) {
     return std::unexpected(Error::nomem);
   }
+  if (options.collapser == CollapserKind::thread && !engine->start_collapser()) {
+    return std::unexpected(Error::nomem);
+  }
   return engine;
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 
+#include "fault/collapser.h"
 #include "fault/frame_pool.h"
 #include "fault/page_caches.h"
 #include "fault/reclaim.h"
@@ -21,6 +22,7 @@ class SoftEngine final : public Engine {
   ~SoftEngine() override;
   // Before the first space. False: no memory.
   [[nodiscard]] bool use_store(std::shared_ptr<PageStore> store) noexcept;
+  [[nodiscard]] bool start_collapser() noexcept { return collapser_.start(); }
 
   Result<std::unique_ptr<AddressSpace>> create_space(const SpaceOptions&) override;
   Result<std::unique_ptr<AddressSpace>> fork(AddressSpace& parent, const std::stop_token&) override;
@@ -30,6 +32,7 @@ class SoftEngine final : public Engine {
   void free_page(uint32_t frame) noexcept override;
   SwapCounters swap_counters() const noexcept override;
   PageCount frames_used() const noexcept override;
+  uint64_t collapse_some(uint64_t places) noexcept override { return collapser_.step(places); }
   void quiesce() noexcept override;
 
   FramePool& frames() noexcept { return *frames_; }
@@ -41,6 +44,7 @@ class SoftEngine final : public Engine {
   // When a frame could not be had: gets some back. No lock of a space is held. False: none to be
   // had.
   bool make_room() noexcept { return reclaim_ != nullptr && reclaim_->make_room(); }
+  Collapser& collapser() noexcept { return collapser_; }
   VmContext& vm() noexcept { return vm_; }
   void space_begins() noexcept { spaces_.fetch_add(1, std::memory_order_relaxed); }
   void space_ends() noexcept { spaces_.fetch_sub(1, std::memory_order_relaxed); }
@@ -52,6 +56,7 @@ class SoftEngine final : public Engine {
   std::unique_ptr<Reclaim> reclaim_;  // its thread ends first
   VmContext vm_;
   std::atomic<uint64_t> spaces_{0};
+  Collapser collapser_;  // its thread ends first of all
 };
 
 // One per design, instantiated in design_*.cpp.

@@ -13,7 +13,7 @@ namespace pervma {
 SoftMmu::Reach SoftMmu::load(Address a, std::span<std::byte> to) const noexcept {
   const RcuReader rcu;
   const LeafSlot slot = tables_.find(a);
-  if (!slot) return Reach::faults;
+  if (!slot) return slot.met_huge() ? load_huge(a, to) : Reach::faults;
   for (;;) {
     const PageEntry entry = slot.load();
     if (!entry.allows(Right::user)) return Reach::faults;
@@ -31,7 +31,8 @@ SoftMmu::Reach SoftMmu::load(Address a, std::span<std::byte> to) const noexcept 
 SoftMmu::Reach SoftMmu::store(Address a, std::span<const std::byte> from) noexcept {
   const RcuReader rcu;
   const LeafSlot slot = tables_.find(a);
-  if (!slot || !slot.peek().allows(Right::write)) return Reach::faults;
+  if (!slot) return slot.met_huge() ? store_huge(a, from) : Reach::faults;
+  if (!slot.peek().allows(Right::write)) return Reach::faults;
   const SpinGuard guard(slot.lock());
   const PageEntry entry = slot.peek();
   if (!entry.allows(Right::write)) return Reach::faults;
@@ -53,8 +54,15 @@ std::byte* SoftMmu::translate(Address a, Access access) const noexcept {
 
 PageEntry SoftMmu::entry_at(Address a) const noexcept {
   const RcuReader rcu;
-  const LeafSlot slot = tables_.find(a);
-  return slot ? slot.load() : PageEntry{};
+  for (;;) {
+    const LeafSlot slot = tables_.find(a);
+    if (slot) return slot.load();
+    if (!slot.met_huge()) return {};
+    if (const HugeSlot huge = tables_.find_huge(a)) {
+      const PageEntry entry = huge.load();
+      if (entry.is_huge()) return entry.part(a.page() % kBlockFrames);
+    }
+  }
 }
 
 void SoftMmu::zap(Range range) noexcept { zap_entries(range, Marks::drop); }
@@ -64,7 +72,7 @@ void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
   const Invalidation told(notifiers_, range);
   FrameGather gather;
   SlotGather slots;
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto zap_leaf = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
@@ -74,19 +82,34 @@ void SoftMmu::zap_entries(Range range, Marks marks) noexcept {
       leaf.set(i, stays_closed ? PageEntry::closed_mark(PageKind::file) : PageEntry{});
       drop_entry(entry, gather, slots);
     }
+  };
+  tables_.for_each_leaf(range, zap_leaf, [&](HugeSlot slot, Range whole) {
+    if (range.contains(whole)) return zap_huge(slot, gather);
+    tables_.split(slot);
+    return false;
   });
   finish(gather, slots);
 }
 
+bool SoftMmu::zap_huge(HugeSlot slot, FrameGather& gather) noexcept {
+  const PageTable::Taken taken = tables_.take_huge(slot);
+  if (!taken.kept) return false;
+  frames_.drop_block(taken.entry.frame(), gather);
+  frames_.drop_table(taken.kept, gather);
+  return true;
+}
+
 void SoftMmu::mark_freed(Range range) noexcept {
   const Invalidation told(notifiers_, range);
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto mark_leaf = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_anon() && entry.has_counted_frame()) leaf.set(i, entry.freed());
     }
-  });
+  };
+  tables_.for_each_leaf(range, mark_leaf,
+                        change_huge(range, [](PageEntry entry) { return entry.freed(); }));
 }
 
 // Frames that somebody else shows as well stay, as in Linux.
@@ -94,7 +117,7 @@ void SoftMmu::reclaim(const VmaFields& vma, Range range) noexcept {
   const bool may_vanish = vma.flags().has(VmaFlag::droppable);
   FrameGather gather;
   const Invalidation told(notifiers_, range);
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto drop_freed = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
@@ -103,6 +126,12 @@ void SoftMmu::reclaim(const VmaFields& vma, Range range) noexcept {
       leaf.set(i, PageEntry{});
       frames_.drop(entry.frame(), gather);
     }
+  };
+  tables_.for_each_leaf(range, drop_freed, [&](HugeSlot slot, Range) {
+    const PageEntry entry = slot.peek();
+    if (entry.is_huge() && !may_vanish && !entry.is_freed()) return true;
+    tables_.split(slot);
+    return false;
   });
   frames_.retire(gather);
   if (reclaim_ != nullptr) page_out(range, *reclaim_);
@@ -129,12 +158,13 @@ Result<void> SoftMmu::install_guards(Range range) noexcept {
 }
 
 void SoftMmu::remove_guards(Range range) noexcept {
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto remove = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       if (leaf.peek(i).is_guard()) leaf.set(i, PageEntry{});
     }
-  });
+  };
+  tables_.for_each_leaf(range, remove, [](HugeSlot, Range) { return true; });
 }
 
 void SoftMmu::residency(const VmaFields& vma, Range range, std::span<uint8_t> to) const noexcept {
@@ -151,7 +181,7 @@ void SoftMmu::residency(const VmaFields& vma, Range range, std::span<uint8_t> to
 
 PageUse SoftMmu::page_use(Range range) const noexcept {
   PageUse use;
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto count = [&](const LeafSpan& leaf) {
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_guard()) ++use.guard;
@@ -159,6 +189,13 @@ PageUse SoftMmu::page_use(Range range) const noexcept {
       if (!entry.is_present()) continue;
       ++(entry.is_zero_page() ? use.zero : entry.is_anon() ? use.anonymous : use.file);
     }
+  };
+  tables_.for_each_leaf(range, count, [&](HugeSlot slot, Range whole) {
+    if (!slot.peek().is_huge()) return false;
+    const uint64_t pages = whole.intersection(range).pages().value;
+    use.anonymous += pages;
+    use.huge += pages;
+    return true;
   });
   return use;
 }
@@ -190,7 +227,7 @@ void SoftMmu::free_tables(Range span, Range limits) noexcept {
 void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
   const Invalidation told(notifiers_, range);
   const Right most = rights_of(flags);
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto protect_leaf = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
@@ -198,27 +235,42 @@ void SoftMmu::protect(Range range, VmaFlags flags) noexcept {
         leaf.set(i, entry.limited_to(most));
       }
     }
-  });
+  };
+  tables_.for_each_leaf(range, protect_leaf, change_huge(range, [most](PageEntry entry) {
+                          return entry.limited_to(most);
+                        }));
 }
 
 void SoftMmu::clear_written(Range range) noexcept {
   const Invalidation told(notifiers_, range);
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto clean = [](PageEntry entry) {
+    return entry.is_dirty() ? entry.limited_to(without_write(entry.rights())).cleaned() : entry;
+  };
+  const auto clean_leaf = [&](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
-      if (!entry.is_dirty()) continue;
-      leaf.set(i, entry.limited_to(without_write(entry.rights())).cleaned());
+      if (entry.is_dirty()) leaf.set(i, clean(entry));
     }
-  });
+  };
+  tables_.for_each_leaf(range, clean_leaf, change_huge(range, clean));
 }
 
 void SoftMmu::written(Range range, std::span<uint8_t> to) const noexcept {
   std::fill_n(to.begin(), range.pages().value, uint8_t{0});
-  tables_.for_each_leaf(range, [&](const LeafSpan& leaf) {
+  const auto tell_leaf = [&](const LeafSpan& leaf) {
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       if (leaf.peek(i).is_dirty()) to[(leaf.address_of(i) - range.start) >> kPageShift] = 1;
     }
+  };
+  // A huge page is written as a whole.
+  tables_.for_each_leaf(range, tell_leaf, [&](HugeSlot slot, Range whole) {
+    const PageEntry entry = slot.peek();
+    if (!entry.is_huge()) return false;
+    const Range part = whole.intersection(range);
+    const auto first = static_cast<std::ptrdiff_t>((part.start - range.start) >> kPageShift);
+    std::fill_n(to.begin() + first, part.pages().value, uint8_t{entry.is_dirty()});
+    return true;
   });
 }
 
@@ -230,14 +282,23 @@ Result<void> SoftMmu::move(Range from, Address to) noexcept {
   PERVMA_ASSERT(!from.intersects(Range{to, to + from.bytes()}));
   const Invalidation told(notifiers_, from);
   Result<void> result;
-  tables_.for_each_leaf(from, [&](const LeafSpan& leaf) {
+  const auto place_of = [&](Address a) { return to + (a - from.start); };
+  const auto move_whole = [&](HugeSlot slot, Range whole) {
+    if (!result) return true;
+    if (!from.contains(whole) || huge_range(place_of(whole.start)).start != place_of(whole.start)) {
+      tables_.split(slot);
+      return false;
+    }
+    const Carried end = move_huge(slot, place_of(whole.start));
+    if (end == Carried::out_of_memory) result = std::unexpected(Error::nomem);
+    return end != Carried::again;
+  };
+  const auto move_leaf = [&](const LeafSpan& leaf) {
     settle(leaf);
     for (unsigned i = leaf.first; i < leaf.last && result; i++) {
       const LeafSlot old = leaf.at(i);
       if (old.peek().is_none()) continue;
-      const Address place =
-          to + ((leaf.start - from.start) + (uint64_t{i - leaf.first} << kPageShift));
-      const LeafSlot slot = tables_.ensure(place);
+      const LeafSlot slot = tables_.ensure(place_of(leaf.address_of(i)));
       if (!slot) {
         result = std::unexpected(Error::nomem);
         return;
@@ -252,7 +313,8 @@ Result<void> SoftMmu::move(Range from, Address to) noexcept {
       const bool moved = slot.replace(PageEntry{}, entry);
       PERVMA_ASSERT(moved);  // The destination was not empty.
     }
-  });
+  };
+  tables_.for_each_leaf(from, move_leaf, move_whole);
   return result;
 }
 
@@ -264,8 +326,18 @@ Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
   const Invalidation told(notifiers_, vma.range);
   auto& mmu = static_cast<SoftMmu&>(child);
   Result<void> result;
-  tables_.for_each_leaf(vma.range, [&](const LeafSpan& leaf) {
+  const auto copy = [&](const LeafSpan& leaf) {
     if (result) result = copy_leaf(mmu, leaf);
+  };
+  tables_.for_each_leaf(vma.range, copy, [&](HugeSlot slot, Range whole) {
+    if (!result) return true;
+    if (!Range(vma.range).contains(whole)) {
+      tables_.split(slot);
+      return false;
+    }
+    const Carried end = share_huge(slot, whole, mmu);
+    if (end == Carried::out_of_memory) result = std::unexpected(Error::nomem);
+    return end != Carried::again;
   });
   return result;
 }

@@ -3,7 +3,7 @@
 // It knows nothing of locks on VMAs: whoever calls serve() keeps the VMA by its read lock or by the
 // mmap lock, and says which, because some faults may be served under the mmap lock only. One source
 // file per kind of fault: anon_fault.cpp, file_fault.cpp, swap_fault.cpp, copy_on_write.cpp,
-// user_fault.cpp, chosen by serve.cpp.
+// user_fault.cpp, huge_fault.cpp, chosen by serve.cpp.
 #pragma once
 
 #include <cstddef>
@@ -149,6 +149,11 @@ class SoftMmu final : public Mmu {
   void written(Range, std::span<uint8_t> to) const noexcept override;
   bool may_tell(const VmaFields&, UserFaultModes) const noexcept override;
   void clear_user_protection(Range) noexcept override;
+  CollapseProspect collapse_prospect(Range) const noexcept override;  // collapse.cpp
+  bool is_swapped(Address a) const noexcept override { return entry_at(a).is_swap(); }
+  HugeMemory alloc_huge() noexcept override;
+  void free_huge(HugeMemory) noexcept override;
+  CollapseEnd collapse(const VmaFields&, Address, HugeMemory) noexcept override;
   Result<void> add_notifier(PageNotifier& n) noexcept override { return notifiers_.add(n); }
   void remove_notifier(PageNotifier& n) noexcept override { notifiers_.remove(n); }
   const char* check(const VmaFields&) const noexcept override;
@@ -165,7 +170,7 @@ class SoftMmu final : public Mmu {
   static bool may_evict(Mappers&, uint64_t index, Frame, bool ask) noexcept;
   static void exchange_for_slot(Mappers&, uint64_t index, Frame, Swap&, uint32_t slot) noexcept;
 
-  // A moment's entry; for tests and statistics.
+  // A moment's entry, of a huge page the part; for tests and statistics.
   [[nodiscard]] PageEntry entry_at(Address) const noexcept;
 
  private:
@@ -174,6 +179,10 @@ class SoftMmu final : public Mmu {
 
   // Whether the VMA's object may be called, and its pages handed out, under the VMA lock.
   static bool may_ask_under_vma_lock(const VmaFields& vma) noexcept;
+  Step serve_without_leaf(const FaultRequest&, LeafSlot none) noexcept;  // huge_fault.cpp
+  Step serve_huge(const FaultRequest&, HugeSlot) noexcept;
+  Reach load_huge(Address, std::span<std::byte> to) const noexcept;
+  Reach store_huge(Address, std::span<const std::byte> from) noexcept;
   Step serve_present(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // serve.cpp
   Step serve_anonymous(const FaultRequest&, LeafSlot) noexcept;                // anon_fault.cpp
   Step serve_file(const FaultRequest&, LeafSlot) noexcept;                     // file_fault.cpp
@@ -220,6 +229,29 @@ class SoftMmu final : public Mmu {
   enum class Marks : uint8_t { keep, drop };
   void zap_entries(Range, Marks) noexcept;
   Result<void> copy_leaf(SoftMmu& child, const LeafSpan& leaf) noexcept;
+  bool zap_huge(HugeSlot, FrameGather& gather) noexcept;
+  // For a walk: change(entry) of huge entries that lie wholly in the range; the others are split.
+  template <class Change>
+  auto change_huge(Range range, Change change) const noexcept {
+    return [this, range, change](HugeSlot slot, Range whole) {
+      if (!range.contains(whole)) {
+        tables_.split(slot);
+        return false;
+      }
+      const SpinGuard guard(slot.lock());
+      const PageEntry entry = slot.peek();
+      if (!entry.is_huge()) return false;
+      const PageEntry changed = change(entry);
+      if (changed != entry) slot.set(changed);
+      return true;
+    };
+  }
+  enum class Clock : uint8_t { asks, takes, leaves };
+  bool stays_huge(Address, Frame, Clock) const noexcept;
+  // `again`: it was split, or has changed, and is looked at again.
+  enum class Carried : uint8_t { done, again, out_of_memory };
+  Carried move_huge(HugeSlot from, Address to) noexcept;
+  Carried share_huge(HugeSlot from, Range whole, SoftMmu& child) noexcept;
 
   FramePool& frames_;
   PageCaches& caches_;

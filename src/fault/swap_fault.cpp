@@ -74,7 +74,11 @@ bool SoftMmu::may_evict(Mappers& mappers, uint64_t index, Frame frame, bool ask)
   bool stays = false;
   mappers.for_each(index, 1, [&](Mmu& space, Range page, VmaFlags flags) {
     const auto& mmu = static_cast<SoftMmu&>(space);
-    const LeafSlot slot = mmu.tables_.find(page.start);
+    const Clock clock = flags.has(VmaFlag::locked) ? Clock::leaves
+                        : ask                      ? Clock::asks
+                                                   : Clock::takes;
+    if (mmu.stays_huge(page.start, frame, clock)) any = stays = true;
+    const LeafSlot slot = stays ? mmu.tables_.find(page.start) : mmu.tables_.find_split(page.start);
     if (!slot) return;
     const SpinGuard guard(slot.lock());
     const PageEntry entry = slot.peek();
@@ -93,7 +97,7 @@ void SoftMmu::exchange_for_slot(Mappers& mappers, uint64_t index, Frame frame, S
                                 uint32_t number) noexcept {
   mappers.for_each(index, 1, [&](Mmu& space, Range page, VmaFlags) {
     auto& mmu = static_cast<SoftMmu&>(space);
-    const LeafSlot slot = mmu.tables_.find(page.start);
+    const LeafSlot slot = mmu.tables_.find_split(page.start);
     if (!slot) return;
     const Invalidation told(mmu.notifiers_, page);
     FrameGather gather;
@@ -109,13 +113,15 @@ void SoftMmu::exchange_for_slot(Mappers& mappers, uint64_t index, Frame frame, S
 }
 
 void SoftMmu::age(Range range) noexcept {
-  tables_.for_each_leaf(range, [](const LeafSpan& leaf) {
+  const auto age_leaf = [](const LeafSpan& leaf) {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
       if (entry.is_young()) leaf.set(i, entry.aged());
     }
-  });
+  };
+  tables_.for_each_leaf(range, age_leaf,
+                        change_huge(range, [](PageEntry entry) { return entry.aged(); }));
 }
 
 // Pages that others show too stay, as in Linux.

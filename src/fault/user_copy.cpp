@@ -120,7 +120,7 @@ std::optional<Error> SoftMmu::move_page(const PageMove& m, Address to,
                                         Address from) noexcept PERVMA_NO_ANALYSIS {
   const LeafSlot target = tables_.ensure(to);
   if (!target) return Error::nomem;
-  const LeafSlot source = tables_.find(from);
+  const LeafSlot source = tables_.find_split(from);
   if (!source) return m.over_holes ? std::nullopt : std::optional(Error::noent);
   const Right rights = rights_of(m.to_vma.flags());
   const TwoTables locked(source.lock(), target.lock());

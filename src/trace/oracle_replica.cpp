@@ -110,6 +110,7 @@ Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const
   options.top = how.bare ? kWindowEnd : kTop;
   options.mmap_base = options.top;
   options.anon_names = AnonNames::refused;
+  options.huge_pages = HugePages::refused;  // Recordings are made with PR_SET_THP_DISABLE.
   if (setup.memlock >= 0)
     options.memlock_limit = static_cast<uint64_t>(setup.memlock) << kPageShift;
   if (setup.address_space >= 0) {

@@ -129,6 +129,9 @@ class BasicAddressSpace : public AddressSpace {
   // there is none, or it may not grow.
   VmaT* expand_stack(Address) noexcept PERVMA_REQUIRES(mm_);
 
+  // A step of the background collapser (collapse.h). Takes the mmap lock.
+  CollapseScan scan_for_collapse(Address from, unsigned looks) noexcept;
+
   // Serves a fault in the VMA. Under the mmap lock, for write if need be; may wait for the page.
   virtual FaultOutcome fault_in(VmaT&, Address, Access) noexcept = 0;
 
@@ -250,7 +253,7 @@ class BasicAddressSpace : public AddressSpace {
   FaultOutcome populate(Range, OnFailure, const std::stop_token& = {}) noexcept;
   Result<void> advise_populate(Range, Access, const std::stop_token&) noexcept;
 
-  // --- protect.h, advise.h ---
+  // --- protect.h, advise.h, collapse.h ---
   Result<void> protect_one(VmaT&, Range, Prot) noexcept PERVMA_REQUIRES(mm_);
   Result<void> advise_flags(Range, Advice, const std::stop_token&) noexcept;
   Result<void> advise_pages(Range, Advice, const std::stop_token&) noexcept;
@@ -259,6 +262,9 @@ class BasicAddressSpace : public AddressSpace {
   Result<void> install_guards(VmaT&, Range) noexcept PERVMA_REQUIRES(mm_);
   Result<void> change_flags(VmaT&, Range, VmaFlags, const char* name) noexcept PERVMA_REQUIRES(mm_);
   Result<void> change_look(VmaT&, Range, const VmaLook&) noexcept PERVMA_REQUIRES(mm_);
+  Result<void> advise_collapse(Range, const std::stop_token&) noexcept;
+  Result<void> collapse_part(Range, const std::stop_token&) noexcept;
+  CollapseEnd collapse_one(Address, CollapseWish, const std::stop_token&) noexcept;
   template <class Visit>
   Result<void> for_each_part(Range, Visit visit) noexcept;
 

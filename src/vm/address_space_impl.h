@@ -7,6 +7,7 @@
 #include "vm/advise.h"
 #include "vm/all_locks.h"
 #include "vm/brk.h"
+#include "vm/collapse.h"
 #include "vm/lifecycle.h"
 #include "vm/limits.h"
 #include "vm/lock_memory.h"

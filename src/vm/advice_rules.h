@@ -12,6 +12,7 @@ enum class AdviceKind : uint8_t {
   hint,      // the mmap lock for read
   guard,     // puts guard marks: mmap lock for write, because it marks the VMA
   populate,  // no lock between pages
+  collapse,  // the mmap lock for write, for each huge page
   poison,    // hurts memory on purpose: refused
 };
 
@@ -37,8 +38,8 @@ constexpr AdviceKind kind_of(Advice advice) noexcept {
     case Advice::willneed:
     case Advice::cold:
     case Advice::pageout:
-    case Advice::remove:
-    case Advice::collapse: return AdviceKind::hint;
+    case Advice::remove: return AdviceKind::hint;
+    case Advice::collapse: return AdviceKind::collapse;
     case Advice::guard_install: return AdviceKind::guard;
     case Advice::populate_read:
     case Advice::populate_write: return AdviceKind::populate;
@@ -117,8 +118,6 @@ inline Result<void> may_advise_pages(const VmaFields& v, Advice advice) noexcept
         return std::unexpected(Error::acces);
       }
       return {};
-    case Advice::collapse:  // As where huge pages are turned off.
-      return std::unexpected(Error::inval);
     default: return {};
   }
 }

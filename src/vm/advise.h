@@ -150,6 +150,7 @@ Result<void> BasicAddressSpace<L>::advise(Address start, uint64_t length, Advice
     case AdviceKind::populate:
       return advise_populate(*range,
                              advice == Advice::populate_write ? Access::write : Access::read, stop);
+    case AdviceKind::collapse: return advise_collapse(*range, stop);
     case AdviceKind::poison: return std::unexpected(Error::perm);
     default: return advise_read_locked(*range, advice, stop);
   }

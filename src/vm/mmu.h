@@ -16,6 +16,7 @@
 #include "pervma/notifier.h"
 #include "pervma/user_fault.h"
 #include "pervma/vma_info.h"
+#include "vm/huge_pages.h"
 #include "vm/vma.h"
 
 namespace pervma {
@@ -72,6 +73,21 @@ class Mmu {
   virtual bool may_tell(const VmaFields&, UserFaultModes) const noexcept { return false; }
   // Takes every mark of UserFaults::write_protect() away. Needs: quiet.
   virtual void clear_user_protection(Range) noexcept {}
+  // --- huge pages (collapse.h); an Mmu need have none ---
+  // What the entries of 2 MiB of private memory are at the moment. Needs: a lock that keeps the
+  // VMA.
+  virtual CollapseProspect collapse_prospect(Range) const noexcept { return {}; }
+  // Whether the page's entry names the store, at the moment. Needs nothing.
+  virtual bool is_swapped(Address) const noexcept { return false; }
+  // Memory for a huge page; may wait. And its end, when nothing became of it. Needs: no lock held.
+  virtual HugeMemory alloc_huge() noexcept { return {}; }
+  virtual void free_huge(HugeMemory) noexcept {}
+  // Makes the pages of [start, start + 2 MiB), a part of the VMA, one page in the memory, if their
+  // entries still allow it. Needs: quiet, and the lock of the VMA's mappers.
+  virtual CollapseEnd collapse(const VmaFields&, Address, HugeMemory) noexcept {
+    return CollapseEnd::unfit;
+  }
+
   // Whom to tell of changes. Needs: all locks of the space (all_locks.h).
   virtual Result<void> add_notifier(PageNotifier&) noexcept = 0;
   virtual void remove_notifier(PageNotifier&) noexcept = 0;
