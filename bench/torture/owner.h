@@ -56,6 +56,7 @@ class Owner {
  private:
   static constexpr uint64_t kPages = Arena::kLotPages;
   static constexpr Address kStacks{uint64_t{1} << 40};
+  static constexpr Address kHugePlaces{uint64_t{1} << 41};
 
   struct Span {
     uint64_t first;
@@ -126,6 +127,8 @@ class Owner {
   void heap();
   void stack();
   void map_anywhere();
+  void huge_page();
+  void cut_huge_page(std::vector<uint64_t>& words);
   void fork();
   void other_space();
   void seal_some(AddressSpace&);

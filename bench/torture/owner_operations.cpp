@@ -56,6 +56,7 @@ const std::vector<Owner::Operation>& Owner::operations() {
                                           {"brk", 3, &Owner::heap},
                                           {"stack", 3, &Owner::stack},
                                           {"mmap anywhere", 3, &Owner::map_anywhere},
+                                          {"huge page", 1, &Owner::huge_page},
                                           {"fork", 1, &Owner::fork},
                                           {"other space", 1, &Owner::other_space}};
   return all;

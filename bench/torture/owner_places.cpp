@@ -182,6 +182,81 @@ void Owner::map_anywhere() {
   me_.events.end("done");
 }
 
+// 2 MiB become one page, and small ones again where a part of it is changed; no word is lost.
+void Owner::huge_page() {
+  constexpr uint64_t kParts = 512;
+  const Address start = kHugePlaces + (uint64_t{self_} << 30);
+  const auto place = [&](uint64_t p) { return start + p * kPageSize; };
+  me_.events.begin("huge page", start, kParts);
+  if (!space_.map({.address = start,
+                   .length = kParts * kPageSize,
+                   .prot = kReadWrite,
+                   .flags = kAnonymous | MapFlags::fixed})) {
+    violated("memory for a huge page could not be mapped");
+    return;
+  }
+  std::vector<uint64_t> words(kParts, 0);
+  const uint64_t step = 1 + random_.below(8);
+  for (uint64_t p = 0; p < kParts; p += step) {
+    words[p] = ++values_;
+    if (!store_and_load(space_, place(p), words[p])) violated("a page lost its word");
+  }
+  const Result<void> made = space_.advise(start, kParts * kPageSize, Advice::collapse, some_stop());
+  me_.count(fmt::format("huge page: {}", made ? "made" : error_name(made.error())));
+  if (!made && made.error() != Error::intr) {
+    violated(fmt::format("collapse at {:#x}: {}", start.value, error_name(made.error())));
+  }
+  cut_huge_page(words);
+  for (uint64_t p = 0; p < kParts; ++p) {
+    uint64_t value = 0;
+    if (space_.load(place(p), std::as_writable_bytes(std::span(&value, 1))) !=
+            FaultOutcome::resolved ||
+        value != words[p]) {
+      violated(fmt::format("a page at {:#x} of what was huge has lost its word", place(p).value));
+      break;
+    }
+  }
+  if (!space_.unmap(start, kParts * kPageSize)) violated("a huge page could not be unmapped");
+  me_.events.end("done");
+}
+
+// One change of a part, after which every page can be read.
+void Owner::cut_huge_page(std::vector<uint64_t>& words) {
+  const uint64_t first = random_.below(words.size());
+  const uint64_t count = 1 + random_.below(words.size() - first);
+  const Address at = kHugePlaces + (uint64_t{self_} << 30) + first * kPageSize;
+  const auto forget = [&] {
+    std::fill_n(words.begin() + static_cast<std::ptrdiff_t>(first), count, 0);
+  };
+  switch (random_.below(5)) {
+    case 0:
+      if (!space_.advise(at, count * kPageSize, Advice::dontneed)) violated("dontneed failed");
+      forget();
+      break;
+    case 1:
+      if (!space_.protect(at, count * kPageSize, Prot::read)) violated("protect failed");
+      break;
+    case 2:
+      if (!space_.map({.address = at,
+                       .length = count * kPageSize,
+                       .prot = kReadWrite,
+                       .flags = kAnonymous | MapFlags::fixed})) {
+        violated("mmap over a part of a huge page failed");
+      }
+      forget();
+      break;
+    case 3:
+      if (const auto child = engine_.fork(space_)) {
+        if (!store_and_load(**child, at, ++values_)) violated("a child cannot write");
+        if (const std::string wrong = (*child)->check(); !wrong.empty()) {
+          violated("check() of a child with huge pages: " + wrong);
+        }
+      }
+      break;
+    default: break;
+  }
+}
+
 void Owner::fork() {
   me_.events.begin("fork", base_, kPages);
   Result<std::unique_ptr<AddressSpace>> child = engine_.fork(space_, some_stop());

@@ -70,6 +70,7 @@ class Run {
   void round() {
     // Pages that visitors send out go to a store in one round of two, and stay in the other.
     EngineOptions how;
+    how.collapser = CollapserKind::thread;
     if (result_.rounds % 2 == 0) {
       Result<std::unique_ptr<PageStore>> store =
           make_compressed_store({.capacity = {100'000}, .memory = uint64_t{1} << 30});
@@ -80,8 +81,11 @@ class Run {
       monitor_.violated(0, 0, "no memory for an engine");
       return;
     }
-    Result<std::unique_ptr<AddressSpace>> space = (*engine)->create_space(
-        {.design = options_.design, .vma_free = way_to_free(), .observer = &listener_});
+    Result<std::unique_ptr<AddressSpace>> space =
+        (*engine)->create_space({.design = options_.design,
+                                 .vma_free = way_to_free(),
+                                 .observer = &listener_,
+                                 .huge_pages = HugePages::always});
     if (!space) {
       monitor_.violated(0, 0, "no memory for a space");
       return;
