@@ -172,7 +172,7 @@ TEST_P(LongDataTorture, nothing_is_lost_in_any_store) {
                    std::chrono::seconds(asked != nullptr ? std::atoi(asked) : 60);
   while (std::chrono::steady_clock::now() < end && !HasFailure()) {
     for (const StoreKind kind : {StoreKind::lz4, StoreKind::zstd, StoreKind::file}) {
-      run_everything(kind, 20);
+      run_everything(kind, 3);
     }
   }
 }

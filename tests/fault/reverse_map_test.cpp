@@ -142,6 +142,23 @@ TEST_P(ReverseMap, beyond_the_new_end_every_mapping_is_a_bus_error_and_private_c
   EXPECT_EQ(static_cast<std::byte>(value), object_byte(6, 0));
 }
 
+// The fault has looked at the size already.
+TEST_P(ReverseMap, a_page_that_is_read_in_beside_a_truncation_is_not_mapped) {
+  for (const MapFlags type : {MapFlags::shared, MapFlags::private_}) {
+    auto object = std::make_shared<TestObject>(64 * kPageSize, VmaLockSafety::memory);
+    file_ = *engine_->open(object, FileMode::read_write);
+    const Range r = map_file(file_, 64, type);
+    object->before_read = [&](uint64_t index) {
+      if (index != 20) return;
+      object->resize(8 * kPageSize);
+      engine_->truncate(file_);
+    };
+    EXPECT_EQ(fault(page_of(r, 20), Access::write), FaultOutcome::bus_error);
+    EXPECT_EQ(engine_->frames_used(), PageCount{0});
+    ASSERT_TRUE(space_->unmap(r.start, r.bytes()));
+  }
+}
+
 // The size changes, then truncate() is called: whoever maps a page meanwhile undoes it or is
 // undone.
 TEST_P(ReverseMap, no_page_stays_mapped_beside_a_truncation) {
