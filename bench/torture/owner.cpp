@@ -94,24 +94,20 @@ Owner::Span Owner::mapped_span() {
   return {span.first, count};
 }
 
-// Whether this page and the one before are alike, as far as the owner knows: then they are mostly
-// one VMA.
-bool Owner::joined(uint64_t page) const noexcept {
+// Whether this page and the one before are in one VMA: nobody else maps or unmaps either.
+bool Owner::joined(uint64_t page) const {
   if (page == 0 || page >= kPages) return false;
-  const Page& a = pages_[page - 1];
-  const Page& b = pages_[page];
-  if (!a.mapped || !b.mapped || a.kind != b.kind || !(a.flags == b.flags) || a.name != b.name) {
-    return false;
-  }
-  return a.kind == Page::Kind::anonymous ||
-         (a.kind == Page::Kind::file && a.file_page + 1 == b.file_page);
+  const std::optional<VmaInfo> vma = space_.find_vma(at(page - 1));
+  return vma && vma->range.contains(at(page));
 }
 
-void Owner::count_edges(Span span, const std::vector<Page>& next) {
-  const bool before[] = {joined(span.first), joined(span.first + span.count)};
-  std::ranges::copy(next, pages_.begin() + static_cast<std::ptrdiff_t>(span.first));
-  const bool after[] = {joined(span.first), joined(span.first + span.count)};
-  for (int side = 0; side < 2; ++side) {
+// On which sides of the span the VMA goes on.
+Owner::Joints Owner::joints(Span span) const {
+  return {joined(span.first), joined(span.first + span.count)};
+}
+
+void Owner::count_edges(Joints before, Joints after) {
+  for (size_t side = 0; side < before.size(); ++side) {
     if (before[side] && !after[side]) me_.count("edges: made (a split)");
     if (!before[side] && after[side]) me_.count("edges: gone (a merge)");
   }
@@ -124,6 +120,7 @@ void Owner::change(const Change& c) {
     next.push_back(c.after(pages_[i], i));
     marked.push_back(c.replaces(i) || next.back().state() != pages_[i].state());
   }
+  const Joints before = joints(c.span);
   me_.events.begin(c.what, at(c.span.first), c.span.count);
   const uint64_t mark = self_ * kPages + c.span.first;
   for (uint64_t i = 0; i < c.span.count; ++i) {
@@ -136,7 +133,8 @@ void Owner::change(const Change& c) {
     settle(c, next, marked, done.error());
     return;
   }
-  count_edges(c.span, next);
+  count_edges(before, joints(c.span));
+  std::ranges::copy(next, pages_.begin() + static_cast<std::ptrdiff_t>(c.span.first));
   for (uint64_t i = 0; i < c.span.count; ++i) {
     if (marked[i]) arena_.mark(mark + i).end(next[i].state());
   }

@@ -77,8 +77,10 @@ class Owner {
   // --- owner.cpp: the frame of every operation ---
   void change(const Change&);
   void settle(const Change&, const std::vector<Page>& next, const std::vector<bool>& marked, Error);
-  void count_edges(Span, const std::vector<Page>& next);
-  bool joined(uint64_t page) const noexcept;
+  using Joints = std::array<bool, 2>;
+  Joints joints(Span) const;
+  void count_edges(Joints before, Joints after);
+  bool joined(uint64_t page) const;
   void violated(const std::string& what);
   std::stop_token some_stop();
   Span any_span();
