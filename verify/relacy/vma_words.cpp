@@ -1,6 +1,8 @@
-// The designs of the 2023 series: `rwsem`, whose scenarios begin with rwsem_, and `count`.
+// The designs of the 2023 series: `rwsem`, whose scenarios begin with rwsem_, and `count`; and the
+// words alone, `refcount`'s too.
 #include "sync/vma_lock_word.h"
 #include "vma_scenarios.h"
+#include "word_scenarios.h"
 
 int main(int argc, char** argv) {
   using namespace pervma::verify;
@@ -24,5 +26,17 @@ int main(int argc, char** argv) {
       .add<DetachedUnderMmapLock<N>>("count_detached_under_mmap_lock", {bounded(3), kRandom})
       .add<ReuseByAnotherSpace<N>>("count_reuse_by_another_space", {bounded(2), kRandom})
       .add<Downgrade<N>>("count_downgrade", {bounded(4), kRandom})
+      .add<WordAgainstWriter<pervma::BasicVmaRwsem<P>>>("rwsem_word_against_writer", {exhaustive()})
+      .add<WordAgainstReuse<pervma::BasicVmaRwsem<P>>>("rwsem_word_against_reuse", {exhaustive()})
+      .add<WordAgainstDetach<pervma::BasicVmaRwsem<P>>>("rwsem_word_against_detach", {exhaustive()})
+      .add<WordAgainstStop<pervma::BasicVmaRwsem<P>>>("rwsem_word_against_stop", {exhaustive()})
+      .add<WordAgainstWriter<pervma::BasicVmaCount<P>>>("count_word_against_writer", {exhaustive()})
+      .add<WordAgainstReuse<pervma::BasicVmaCount<P>>>("count_word_against_reuse", {exhaustive()})
+      .add<WordAgainstDetach<pervma::BasicVmaCount<P>>>("count_word_against_detach", {exhaustive()})
+      .add<WordAgainstStop<pervma::BasicVmaCount<P>>>("count_word_against_stop", {exhaustive()})
+      .add<WordAgainstWriter<RefcountWord>>("refcount_word_against_writer", {exhaustive()})
+      .add<WordAgainstReuse<RefcountWord>>("refcount_word_against_reuse", {exhaustive()})
+      .add<WordAgainstDetach<RefcountWord>>("refcount_word_against_detach", {exhaustive()})
+      .add<WordAgainstStop<RefcountWord>>("refcount_word_against_stop", {exhaustive()})
       .run(argc, argv);
 }
