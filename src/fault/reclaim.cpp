@@ -81,18 +81,22 @@ bool Reclaim::evict(Frame frame, Age age) noexcept {
     const MappersGuard guard(mappers);
     if (SoftMmu::may_evict(*mappers, index, frame, age == Age::ask)) {
       slot = swap_.begin(frame);
-      if (slot != 0) SoftMmu::exchange_for_slot(*mappers, index, frame, swap_, slot);
+      if (slot != 0) {
+        // In the slot nothing keeps the list that it leads to; who takes it from there says anew.
+        frames_.set_mappers(frame, nullptr, 0);
+        SoftMmu::exchange_for_slot(*mappers, index, frame, swap_, slot);
+      }
     }
   }
-  mappers->drop();
-  if (slot == 0) {
-    FrameGather gather;
-    frames_.drop(frame, gather);
-    frames_.retire(gather);
-    return false;
+  bool gone = false;
+  if (slot != 0) {
+    gone = swap_.write_out(slot);
+    swap_.drop(slot);
+  } else {
+    const FrameHold not_taken(frames_, frame);
   }
-  const bool gone = swap_.write_out(slot);
-  swap_.drop(slot);
+  // The last: as long as the page may lead to it again, by a fault meanwhile, it stays.
+  mappers->drop();
   return gone;
 }
 

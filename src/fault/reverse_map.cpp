@@ -61,6 +61,7 @@ Result<void> SoftMmu::write_back(OpenFile& file, uint64_t first_page, PageCount 
 // Every page of the VMA leads back to it.
 const char* SoftMmu::check(const VmaFields& vma) const noexcept {
   const char* wrong = nullptr;
+  const MappersGuard quiet(vma.mappers());  // No page is on its way to the store.
   const auto check_page = [&](Frame frame, Address at) {
     const FrameMeta& meta = frames_.meta(frame);
     if (meta.refs.load(std::memory_order_relaxed) == 0) wrong = "an entry for a free frame";

@@ -26,12 +26,13 @@ SoftMmu::Step SoftMmu::serve_swapped(const FaultRequest& fault, LeafSlot slot,
     if (page.end == Swap::End::out_of_memory) return FaultStep::out_of_memory;
     frame = page.frame;
   }
-  frames_.set_mappers(frame, fault.vma.mappers(), fault.vma.pgoff_at(fault.address));
   const Right rights = without_write(rights_of(fault.vma.flags()));
   SlotGather slots;
   {
     const SpinGuard guard(slot.lock());
     if (slot.peek() == seen) {
+      // Only what an entry shows leads to its list: the entry goes before the list does.
+      frames_.set_mappers(frame, fault.vma.mappers(), fault.vma.pgoff_at(fault.address));
       slot.set(PageEntry::page(frame, PageKind::anon, rights).marked_as(seen));
       frame = {};
       swap_->drop(number, slots);
