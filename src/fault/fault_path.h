@@ -66,16 +66,21 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access,
     counts_.add(Event::abort);
     return {};
   }
-  FaultStep step;
-  std::optional<FaultWait> wait;
-  {
-    const VmaHold hold(found);
-    step = serve_under_vma_lock(*found.vma, a, access);
-    if (step >= FaultStep::must_wait) [[unlikely]] {
-      step = remember(wait, *found.vma, {a, access, FaultHold::vma_lock}, step);
-    }
+  const FaultStep step = serve_under_vma_lock(*found.vma, a, access);
+  if (step >= FaultStep::must_wait) [[unlikely]] {
+    return wait_with_vma(found, {a, access, FaultHold::vma_lock}, step, stop);
   }
+  Base::end_read(*found.vma, found.token);
   // The VMA may be gone from here on: nothing of it is looked at again.
+  if (step >= FaultStep::out_of_memory) [[unlikely]]
+    return without_vma(step, a);
+  counts_.add(Event::success);
+  return {outcome_of(step)};
+}
+
+template <VmaLockDesign L>
+[[gnu::noinline]] auto PagedAddressSpace<L>::without_vma(FaultStep step, Address a) noexcept
+    -> FirstStep {
   const bool has_room = step == FaultStep::out_of_memory && engine_.make_room();
   if (is_decided(step) && !has_room) {
     counts_.add(Event::success);
@@ -83,7 +88,23 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access,
   }
   PERVMA_PROBE(vma_retry, this, a.value);
   counts_.add(Event::retry);
-  if (!wait) return {};
+  return {};
+}
+
+// Lets go of the VMA, then waits. Apart, so that faults that wait for nothing do not pay for it.
+template <VmaLockDesign L>
+[[gnu::noinline]] auto PagedAddressSpace<L>::wait_with_vma(const Lookup& found, const HeldFault& f,
+                                                           FaultStep step,
+                                                           const std::stop_token& stop) noexcept
+    -> FirstStep {
+  std::optional<FaultWait> wait;
+  {
+    const VmaHold hold(found);
+    step = remember(wait, *found.vma, f, step);
+  }
+  if (!wait) return without_vma(step, f.address);
+  PERVMA_PROBE(vma_retry, this, f.address.value);
+  counts_.add(Event::retry);
   int answers = 0;
   return {wait->finish(stop, answers),
           wait->is_for_page() ? FaultHold::mmap_lock_may_wait : FaultHold::mmap_lock};

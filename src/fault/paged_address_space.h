@@ -116,6 +116,9 @@ class PagedAddressSpace final : private MmuHolder,
     FaultHold hold;
   };
   FaultStep remember(std::optional<FaultWait>&, VmaT&, const HeldFault&, FaultStep) noexcept;
+  FirstStep wait_with_vma(const Lookup&, const HeldFault&, FaultStep,
+                          const std::stop_token&) noexcept;
+  FirstStep without_vma(FaultStep, Address) noexcept;
 
   struct Touching {
     Access access;
