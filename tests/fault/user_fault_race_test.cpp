@@ -1,6 +1,7 @@
 // User faults that meet writers of the map, handlers that misbehave, threads that are stopped; and
 // a pager that moves pages away and back under load.
 #include <array>
+#include <chrono>
 #include <mutex>
 #include <random>
 #include <stdexcept>
@@ -233,6 +234,32 @@ TEST_P(UserFaultRace, r19_two_vmas_are_never_waited_for_under_one_of_them) {
   const bool at_a = space_->translate(a.start, Access::read) != nullptr;
   EXPECT_NE(at_a, space_->translate(b.start, Access::read) != nullptr);
   EXPECT_EQ(read64(at_a ? a.start : b.start), 42u);
+}
+
+// The same as a schedule that is forced: the writer has the second VMA, and will want the first.
+TEST_P(UserFaultRace, r19_the_first_vma_is_let_go_of_before_the_mmap_lock_is_waited_for) {
+  if (!has_vma_locks()) GTEST_SKIP() << "nobody holds a VMA";
+  const Range r = map(3);
+  const Address second = r.start;
+  const Address middle = page_of(r, 1);
+  const Address first = page_of(r, 2);
+  ASSERT_TRUE(space_->protect(middle, kPageSize, Prot::none));
+  for (const Address a : {first, second}) {
+    ASSERT_TRUE(faults_->register_range(a, kPageSize, kMissing));
+  }
+  ASSERT_FALSE(faults_->copy(second, page_full_of(42)).error);
+  std::optional<VmaRead> held = space_->try_read_vma(middle);
+  ASSERT_TRUE(held);
+  std::jthread writer([&] { EXPECT_TRUE(space_->advise(r.start, r.bytes(), Advice::random)); });
+  while (space_->try_read_vma(second)) std::this_thread::yield();
+  // The writer waits for the middle.
+  std::jthread mover([&] { EXPECT_FALSE(faults_->move(first, second, kPageSize).error); });
+  // Time for the mover to get the first and miss the second.
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  held.reset();
+  writer.join();
+  mover.join();
+  EXPECT_EQ(read64(first), 42u);
 }
 
 struct FailingAllocation {
