@@ -5,10 +5,12 @@
 namespace pervma {
 
 // `none`: what was found in place of a leaf entry.
-SoftMmu::Step SoftMmu::serve_without_leaf(const FaultRequest& fault, LeafSlot none) noexcept {
+FaultStep SoftMmu::serve_without_leaf(const FaultRequest& fault, LeafSlot none) noexcept {
   if (!none.met_huge()) return no_frame(fault);
-  if (const HugeSlot huge = tables_.find_huge(fault.address)) return serve_huge(fault, huge);
-  return {};
+  if (const HugeSlot huge = tables_.find_huge(fault.address)) {
+    if (const Step step = serve_huge(fault, huge)) return *step;
+  }
+  return serve(fault);  // It was split, or is gone.
 }
 
 // Rights go to the whole page where all of it is the VMA's and nobody else's; else it is split, and

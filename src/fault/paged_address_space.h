@@ -37,8 +37,8 @@ class PagedUserFaults;
 
 template <VmaLockDesign L>
 class PagedAddressSpace final : private MmuHolder,
-                                private CollapseTarget,
-                                public BasicAddressSpace<L> {
+                                public BasicAddressSpace<L>,
+                                private CollapseTarget {
  public:
   using Base = BasicAddressSpace<L>;
   using VmaT = typename Base::VmaT;

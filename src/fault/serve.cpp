@@ -10,14 +10,10 @@ FaultStep SoftMmu::serve(const FaultRequest& fault) noexcept {
   }
   // Where no lock keeps the VMA, its tables may be on their way out: none is added to them.
   const bool may_add = fault.hold != FaultHold::speculation;
-  const auto look = [&] {
-    return may_add ? tables_.ensure_unless_huge(fault.address) : tables_.find(fault.address);
-  };
-  LeafSlot slot = look();
-  while (!slot) [[unlikely]] {
-    if (const Step step = serve_without_leaf(fault, slot)) return *step;
-    slot = look();
-  }
+  const LeafSlot slot =
+      may_add ? tables_.ensure_unless_huge(fault.address) : tables_.find(fault.address);
+  if (!slot) [[unlikely]]
+    return serve_without_leaf(fault, slot);
   for (;;) {
     const PageEntry seen = slot.load();
     Step step;

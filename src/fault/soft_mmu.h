@@ -179,7 +179,7 @@ class SoftMmu final : public Mmu {
 
   // Whether the VMA's object may be called, and its pages handed out, under the VMA lock.
   static bool may_ask_under_vma_lock(const VmaFields& vma) noexcept;
-  Step serve_without_leaf(const FaultRequest&, LeafSlot none) noexcept;  // huge_fault.cpp
+  FaultStep serve_without_leaf(const FaultRequest&, LeafSlot none) noexcept;  // huge_fault.cpp
   Step serve_huge(const FaultRequest&, HugeSlot) noexcept;
   Reach load_huge(Address, std::span<std::byte> to) const noexcept;
   Reach store_huge(Address, std::span<const std::byte> from) noexcept;
