@@ -118,7 +118,7 @@ template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::remember(std::optional<FaultWait>& wait, VmaT& vma,
                                          const HeldFault& f, FaultStep step) noexcept {
   if (is_user_fault(step)) {
-    wait.emplace(static_cast<UserWaits&>(*vma.user_context),
+    wait.emplace(static_cast<UserWaits&>(*vma.user_context()),
                  UserFault{f.address.page_down(), f.access, user_kind_of(step)});
     step = f.hold == FaultHold::vma_lock ? serve_under_vma_lock(vma, f.address, f.access)
                                          : serve_under_mmap_lock(vma, f.address, f.access, f.hold);

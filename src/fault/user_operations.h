@@ -170,7 +170,7 @@ template <VmaLockDesign L>
 std::optional<Error> PagedUserFaults<L>::may_fill(const VmaT& vma, Range range,
                                                   const How& how) const noexcept {
   const Range whole = vma.range;
-  if (vma.user_context == nullptr || !whole.contains(range)) return Error::noent;
+  if (vma.user_context() == nullptr || !whole.contains(range)) return Error::noent;
   const bool closes = has(how.flags, UserFillFlags::write_protect);
   if (closes && !includes(vma.user_modes(), UserFaultModes::write_protect)) return Error::inval;
   if (how.with == SoftMmu::Filling::cached && vma.is_anonymous()) return Error::inval;
@@ -259,7 +259,7 @@ std::optional<Error> PagedUserFaults<L>::may_move(const VmaT& to_vma, const VmaT
   const bool alike = !differ.has_any(kAccessFlags | VmaFlag::locked);
   const bool fit_kind = to_vma.is_anonymous() && from_vma.is_anonymous() &&
                         !(to_vma.flags() | from_vma.flags()).has_any(kSpecialFlags);
-  const bool told_here = to_vma.user_context == &waits_;
+  const bool told_here = to_vma.user_context() == &waits_;
   if (!fits || !alike || !fit_kind || !told_here || !from_vma.flags().has(VmaFlag::write)) {
     return Error::inval;
   }
@@ -365,6 +365,10 @@ Result<std::unique_ptr<UserFaults>> PagedAddressSpace<L>::create_user_faults(
     const UserFaultOptions& options) {
   auto* const waits = new (std::nothrow) UserWaits(options);
   if (waits == nullptr) return std::unexpected(Error::nomem);
+  if (waits->number() == 0) {
+    waits->drop();
+    return std::unexpected(Error::nomem);
+  }
   std::unique_ptr<UserFaults> faults(new (std::nothrow) PagedUserFaults<L>(*this, *waits));
   if (faults == nullptr) {
     waits->drop();

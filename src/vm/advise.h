@@ -46,7 +46,7 @@ template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::change_flags(VmaT& v, Range part, VmaFlags flags,
                                                 const char* name) noexcept {
   if (flags == v.flags() && name == v.name) return {};
-  return change_look(v, part, {flags, name, v.user_context, v.user_modes()});
+  return change_look(v, part, {flags, name, v.user_context(), v.user_modes()});
 }
 
 template <VmaLockDesign L>

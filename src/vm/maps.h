@@ -188,7 +188,7 @@ std::string BasicAddressSpace<L>::check() const {
     if (v.anon_vma() != nullptr && v.is_shared()) return wrong("shared, with an anon_vma");
     if (v.ancestors != nullptr && v.anon_vma() == nullptr) return wrong("a chain without identity");
     const bool told = v.flags().has(VmaFlag::user_fault);
-    if (told != (v.user_context != nullptr) || told != (v.user_modes() != UserFaultModes::none)) {
+    if (told != (v.user_context() != nullptr) || told != (v.user_modes() != UserFaultModes::none)) {
       return wrong("half registered for user faults");
     }
     // reverse map: in the list that its frames lead to; its entries are right

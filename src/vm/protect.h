@@ -22,7 +22,7 @@ Result<void> BasicAddressSpace<L>::protect_one(VmaT& v, Range range, Prot prot) 
     flags &= ~VmaFlags(VmaFlag::account);
   }
   if (!reserve({2, 2})) return std::unexpected(Error::nomem);
-  const Result<VmaT*> changed = modify(v, range, {flags, v.name, v.user_context, v.user_modes()});
+  const Result<VmaT*> changed = modify(v, range, {flags, v.name, v.user_context(), v.user_modes()});
   if (!changed) return std::unexpected(changed.error());
   (*changed)->reset_flags(mm_, flags | ((*changed)->flags() & kStickyFlags));
   mmu_.protect(range, flags);

@@ -137,8 +137,8 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
     const bool room = more.end <= options_.top && (above == nullptr || more.end <= above->start());
     if (room) {
       if (!reserve({0, 1})) return std::unexpected(Error::nomem);
-      const RangeTraits traits{more,   v.flags(),      v.pgoff_at(v.end()), v.file,
-                               v.name, v.user_context, v.user_modes()};
+      const RangeTraits traits{more,   v.flags(),        v.pgoff_at(v.end()), v.file,
+                               v.name, v.user_context(), v.user_modes()};
       // What may grow at all fits its own continuation.
       const VmaT* const grown = merge_new({traits, &v, nullptr, vma_from(more.end), &v});
       PERVMA_ASSERT(grown != nullptr);
@@ -166,7 +166,7 @@ auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> VmaT* {
   const Range target{s.to, s.to + s.new_length};
   // What moves is told to nobody any more, as in Linux without UFFD_FEATURE_EVENT_REMAP; there it
   // keeps to itself at first, too.
-  const bool told = v.user_context != nullptr;
+  const bool told = v.user_context() != nullptr;
   const Merge merge{.traits = {target, v.flags(), pgoff, v.file, v.name},
                     .prev = prev_of(target.start),
                     .middle = nullptr,

@@ -57,7 +57,7 @@ Result<void> BasicAddressSpace<L>::register_user_faults(UserContext& context, Ad
       for_each_told_part(*range, [&](const VmaT& v, Range) -> Result<void> {
         if (!mmu_.may_tell(v, modes)) return std::unexpected(Error::inval);
         if (!v.flags().has(VmaFlag::may_write)) return std::unexpected(Error::perm);
-        if (v.user_context != nullptr && v.user_context != &context) {
+        if (v.user_context() != nullptr && v.user_context() != &context) {
           return std::unexpected(Error::busy);
         }
         return {};
@@ -66,7 +66,7 @@ Result<void> BasicAddressSpace<L>::register_user_faults(UserContext& context, Ad
   return for_each_told_part(*range, [&](VmaT& v, Range part) -> Result<void> {
     mm_.assert_held_write();
     const UserFaultModes old = v.user_modes();
-    if (v.user_context == &context && includes(old, modes)) return {};
+    if (v.user_context() == &context && includes(old, modes)) return {};
     return change_user_faults(v, part, &context, modes);
   });
 }
@@ -98,14 +98,14 @@ Result<void> BasicAddressSpace<L>::unregister_user_faults(UserContext& context, 
   if (exited_) return std::unexpected(Error::srch);
   const Result<void> allowed =
       for_each_told_part(*range, [&](const VmaT& v, Range) -> Result<void> {
-        const bool others = v.user_context != nullptr && v.user_context != &context;
+        const bool others = v.user_context() != nullptr && v.user_context() != &context;
         if (others || !mmu_.may_tell(v, v.user_modes())) return std::unexpected(Error::inval);
         return {};
       });
   if (!allowed) return allowed;
   return for_each_told_part(*range, [&](VmaT& v, Range part) -> Result<void> {
     mm_.assert_held_write();
-    if (v.user_context == nullptr) return {};
+    if (v.user_context() == nullptr) return {};
     return change_user_faults(v, part, nullptr, UserFaultModes::none);
   });
 }
@@ -118,7 +118,7 @@ void BasicAddressSpace<L>::release_user_faults(const UserContext& context) noexc
   if (exited_) return;
   (void)for_each_told_part({Address{0}, options_.top}, [&](VmaT& v, Range part) -> Result<void> {
     mm_.assert_held_write();
-    if (v.user_context != &context) return {};
+    if (v.user_context() != &context) return {};
     if (change_user_faults(v, part, nullptr, UserFaultModes::none)) return {};
     v.reset_flags(mm_, v.flags() & ~VmaFlags(VmaFlag::user_fault));
     v.set_user_faults(nullptr, UserFaultModes::none);

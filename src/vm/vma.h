@@ -8,8 +8,8 @@
 // range, pgoff   mmap write + VMA write + mappers lock  mmap lock, or VMA read, or mappers lock
 // flags          mmap write + VMA write + mappers lock  mmap lock, or VMA read, or mappers lock
 // name           mmap write + VMA write                 mmap lock, or VMA read
-// user_modes,    mmap write + VMA write                 mmap lock, or VMA read
-// user_context
+// user (context  mmap write + VMA write                 mmap lock, or VMA read
+// and modes)
 // file           before attach only                     as flags
 // anon_vma       null -> set: mmap read + the space's   mmap lock, or VMA read (atomic: it may
 //                anon lock; else mmap write + VMA write be set beside a reader)
@@ -63,10 +63,9 @@ class alignas(64) Vma : public VmaWithLock<L>, public MapperLink {
   Vma& operator=(const Vma&) = delete;
 
   // --- rarely looked at ---
-  AnonAncestors* ancestors = nullptr;   // counted; the chain without its own identity
-  const char* name = nullptr;           // a name that outlives the space ([vdso]), or null
-  UserContext* user_context = nullptr;  // counted; null unless the flags have user_fault
-  Vma* next_detached = nullptr;         // links the VMAs that one operation removes; and free ones
+  AnonAncestors* ancestors = nullptr;  // counted; the chain without its own identity
+  const char* name = nullptr;          // a name that outlives the space ([vdso]), or null
+  Vma* next_detached = nullptr;        // links the VMAs that one operation removes; and free ones
   [[no_unique_address]] std::conditional_t<L::kFreesByRcu, VmaGrave<Vma>, NoVmaGrave> grave;
 
   // Waits for the readers of this VMA; free when done before under this hold of the mmap lock.
@@ -99,9 +98,8 @@ class alignas(64) Vma : public VmaWithLock<L>, public MapperLink {
   // Who is told of faults in the VMA; null: nobody. Before attach, or write-locked.
   void set_user_faults(UserContext* context, UserFaultModes modes) noexcept {
     if (context != nullptr) context->hold();
-    if (user_context != nullptr) user_context->drop();
-    user_context = context;
-    this->user_modes_ = modes;
+    if (UserContext* const old = this->user_context()) old->drop();
+    this->user_ = UserRegistration(context, modes);
   }
   // Under the anon lock of the space and the mmap lock for read, or write-locked, or detached.
   void set_anon_vma(AnonVma* a) noexcept {

@@ -104,7 +104,7 @@ void BasicAddressSpace<L>::copy_fields(VmaT& to, const VmaT& from) noexcept {
   to.file = from.file;
   if (to.file != nullptr) to.file->hold();
   to.name = from.name;
-  to.set_user_faults(from.user_context, from.user_modes());
+  to.set_user_faults(from.user_context(), from.user_modes());
   give_anon_vma(to, from);
 }
 

@@ -6,12 +6,12 @@
 #include <cstdint>
 
 #include "pervma/address.h"
-#include "pervma/user_fault.h"
 #include "pervma/vma_info.h"
 #include "sync/native_platform.h"
 #include "sync/racy.h"
 #include "vm/anon_vma.h"
 #include "vm/open_file.h"
+#include "vm/user_context.h"
 
 namespace pervma {
 
@@ -26,7 +26,8 @@ class VmaFields {
 
   VmaFlags flags() const noexcept { return flags_; }
   // Which faults are told; none unless VmaFlag::user_fault is set.
-  UserFaultModes user_modes() const noexcept { return user_modes_; }
+  UserFaultModes user_modes() const noexcept { return user_.modes(); }
+  UserContext* user_context() const noexcept { return user_.context(); }
   bool is_anonymous() const noexcept { return file == nullptr; }
   bool is_shared() const noexcept { return flags_.has(VmaFlag::shared); }
   Address start() const noexcept { return range.start; }
@@ -48,13 +49,13 @@ class VmaFields {
 
  protected:
   friend class RacyVmaFields;
-  VmaFields(Range r, uint64_t offset, OpenFile* f, VmaFlags flags, UserFaultModes modes,
+  VmaFields(Range r, uint64_t offset, OpenFile* f, VmaFlags flags, UserRegistration user,
             AnonVma* anon) noexcept
-      : range(r), pgoff(offset), file(f), anon_vma_(anon), flags_(flags), user_modes_(modes) {}
+      : range(r), pgoff(offset), file(f), anon_vma_(anon), flags_(flags), user_(user) {}
 
   std::atomic<AnonVma*> anon_vma_{nullptr};  // counted
   VmaFlags flags_;
-  UserFaultModes user_modes_{};
+  UserRegistration user_;  // counted
 };
 static_assert(sizeof(VmaFields) == 48);
 
@@ -90,7 +91,8 @@ class RacyVmaFields {
   Racy<OpenFile*> file;
 
   VmaFlags flags() const noexcept { return flags_; }
-  UserFaultModes user_modes() const noexcept { return user_modes_; }
+  UserFaultModes user_modes() const noexcept { return user().modes(); }
+  UserContext* user_context() const noexcept { return user().context(); }
   bool is_anonymous() const noexcept { return file == nullptr; }
   bool is_shared() const noexcept { return flags().has(VmaFlag::shared); }
   Address start() const noexcept { return range.start; }
@@ -109,13 +111,14 @@ class RacyVmaFields {
 
   // A copy, as the functions that look at a VMA's fields take it.
   operator VmaFields() const noexcept {  // NOLINT(google-explicit-constructor)
-    return {range, pgoff, file, flags(), user_modes(), anon_vma()};
+    return {range, pgoff, file, flags(), user(), anon_vma()};
   }
 
  protected:
   std::atomic<AnonVma*> anon_vma_{nullptr};
   Racy<VmaFlags> flags_;
-  Racy<UserFaultModes> user_modes_;
+  UserRegistration user() const noexcept { return user_; }
+  Racy<UserRegistration> user_;
 };
 static_assert(sizeof(RacyVmaFields) == 48);
 

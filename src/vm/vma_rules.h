@@ -81,13 +81,13 @@ inline bool is_like(const VmaFields& vma, const char* name, const UserContext* u
 // All of the merge rule but anon_vma, adjacency included: may `left` grow over the range?
 template <class V>
 bool extends_right(const V& left, const RangeTraits& r) noexcept {
-  return left.end() == r.range.start && is_like(left, left.name, left.user_context, r) &&
+  return left.end() == r.range.start && is_like(left, left.name, left.user_context(), r) &&
          left.pgoff + left.range.pages().value == r.pgoff;
 }
 // May `right` grow down over the range?
 template <class V>
 bool extends_left(const V& right, const RangeTraits& r) noexcept {
-  return r.range.end == right.start() && is_like(right, right.name, right.user_context, r) &&
+  return r.range.end == right.start() && is_like(right, right.name, right.user_context(), r) &&
          r.pgoff + r.range.pages().value == right.pgoff;
 }
 
