@@ -27,15 +27,18 @@ Result<void> Notifiers::add(PageNotifier& notifier) noexcept {
 void Notifiers::remove(PageNotifier& notifier) noexcept {
   List* const list = list_.load(std::memory_order_relaxed);
   if (list == nullptr) return;
+  // A speculative fault that told the start tells the end first; no other begins until the mmap
+  // lock is released.
+  rcu_synchronize();
   bool empty = true;
   for (std::size_t i = 0; i < list->size; ++i) {
     PageNotifier* const n = list->who[i].load(std::memory_order_relaxed);
     if (n == &notifier) list->who[i].store(nullptr, std::memory_order_relaxed);
     empty = empty && (n == nullptr || n == &notifier);
   }
-  if (empty) list_.store(nullptr, std::memory_order_relaxed);
-  rcu_synchronize();
-  if (empty) delete list;
+  if (!empty) return;
+  list_.store(nullptr, std::memory_order_relaxed);
+  delete list;
 }
 
 }  // namespace pervma

@@ -3,7 +3,7 @@
 // The list changes only while nobody can be changing entries (all_locks.h), so a change that told
 // the start tells the same listeners the end. A speculative fault has no lock: its change fails
 // when the list changed under it, but it may still be telling the end; it is inside a read section,
-// and waited for.
+// which is waited for before anybody goes from the list.
 #pragma once
 
 #include <atomic>
