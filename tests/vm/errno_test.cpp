@@ -410,5 +410,17 @@ TEST(MapsText, lines_look_like_the_kernels) {
   EXPECT_GT(lines, 5);
 }
 
+TEST(MapsText, a_name_behind_long_numbers_follows_after_one_blank) {
+  VmaInfo v;
+  v.range = {Address{0x7ffff7fd0000}, Address{0x7ffff7fd1000}};
+  v.page_offset = uint64_t{1} << 40;
+  v.has_file = true;
+  v.device_major = 0x1000;
+  v.inode = ~uint64_t{0};
+  v.name = "/file";
+  EXPECT_EQ(maps_line(v),
+            "7ffff7fd0000-7ffff7fd1000 ---p 10000000000000 1000:00 18446744073709551615 /file\n");
+}
+
 }  // namespace
 }  // namespace pervma::test
