@@ -37,6 +37,7 @@ SoftEngine::~SoftEngine() {
   PERVMA_ASSERT_OP(spaces_.load(std::memory_order_relaxed), ==,
                    0u);                      // A space outlives its engine.
   PERVMA_ASSERT_OP(caches_.live(), ==, 0u);  // A FileRef outlives its engine.
+  rcu_barrier();  // What spaces and files left to a grace period goes before the engine.
 }
 
 Result<std::unique_ptr<AddressSpace>> SoftEngine::create_space(const SpaceOptions& options) {
