@@ -113,6 +113,11 @@ UserWait::~UserWait() {
   waits_.drop();
 }
 
+void UserWait::set(const UserFault& fault) noexcept {
+  const std::scoped_lock lock(waits_.mutex_);
+  fault_ = fault;
+}
+
 UserWait::End UserWait::tell(const std::stop_token& stop) noexcept {
   if (!waits_.begin_call(*this)) return End::woken;
   const UserFaultAnswer answer = waits_.ask(fault_, stop);

@@ -65,7 +65,7 @@ class UserWait {
   UserWait& operator=(const UserWait&) = delete;
 
   // Before it is told: what it is now.
-  void set(const UserFault& fault) noexcept { fault_ = fault; }
+  void set(const UserFault& fault) noexcept;
 
   enum class End : uint8_t { woken, answered, refused, interrupted };
   // Tells the fault and waits. No lock of the space is held.
@@ -76,8 +76,9 @@ class UserWait {
   friend class UserWaits;
 
   UserWaits& waits_;  // held
+  // This and what follows: under the list's mutex, which the thread itself may read without.
   UserFault fault_;
-  UserWait* next_ = nullptr;  // this and what follows: under the list's mutex
+  UserWait* next_ = nullptr;
   UserWait* prev_ = nullptr;
   bool offered_ = false;
   std::atomic<uint32_t> woken_{0};  // written under the mutex; slept on
