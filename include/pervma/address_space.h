@@ -145,7 +145,8 @@ class AddressSpace {
   virtual Result<void> insert_pages(Address, std::span<PageBuffer>,
                                     const std::stop_token& = {}) = 0;
 
-  // For faults that the embedder serves himself: user_fault.h. Error::nomem.
+  // For faults that the embedder serves himself: user_fault.h. Error::nomem: no memory, or
+  // 4095 of them in this process already.
   virtual Result<std::unique_ptr<UserFaults>> create_user_faults(const UserFaultOptions& = {}) = 0;
 
   // Where the page's bytes are at this moment, if its entry allows the access: for those who keep
