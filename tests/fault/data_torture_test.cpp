@@ -2,9 +2,9 @@
 // it.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <iostream>
 #include <thread>
 #include <vector>
 
@@ -20,17 +20,6 @@ using namespace test;  // NOLINT: the suite speaks its language
 constexpr Prot kRw = Prot::read | Prot::write;
 constexpr uint64_t kPart = Owner::kPart;
 
-// Only counts: what is told at the start is told at the end.
-class Balance final : public PageNotifier {
- public:
-  void invalidate_start(Range) noexcept override { open_.fetch_add(1, std::memory_order_relaxed); }
-  void invalidate_end(Range) noexcept override { open_.fetch_sub(1, std::memory_order_relaxed); }
-  int open() const noexcept { return open_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<int> open_{0};
-};
-
 class DataTorture : public ::testing::TestWithParam<Design> {
  protected:
   static constexpr unsigned kThreads = 4;
@@ -39,27 +28,37 @@ class DataTorture : public ::testing::TestWithParam<Design> {
 #else
   static constexpr int kSteps = 2000;
 #endif
-  static constexpr int kStepsShort = 400;  // where most faults wait for a grace period
+  static constexpr int kStepsShort = 250;  // where most faults wait for a grace period
   static constexpr Address kBase{0x10'0000'0000 - 2 * kPart * kPageSize};  // crosses tables
   // A quarter of all pages, and the tables.
-  static constexpr uint64_t kFewFrames = kThreads * kPart / 4 + 10;
+  static constexpr PageCount quarter(Mixture m) {
+    return {kThreads * Owner::pages_of(m) / 4 + (m == Mixture::huge ? 64 : 24)};
+  }
+
+  static constexpr PageCount kPlenty{20'000};
 
   void start(PageCount frames, Mixture mixture = Mixture::maps,
              std::shared_ptr<PageStore> store = nullptr) {
-    EngineOptions options;
-    options.frames = frames;
-    options.swap = std::move(store);
-    engine_ = *Engine::create(options);
+    const bool huge = mixture == Mixture::huge;
+    engine_ = *Engine::create({.frames = frames,
+                               .swap = std::move(store),
+                               .collapser = huge ? CollapserKind::thread : CollapserKind::by_hand});
     SpaceOptions space;
     space.design = GetParam();
+    space.huge_pages = huge ? HugePages::always : HugePages::advised;
     space_ = *engine_->create_space(space);
+    tlb_ = std::make_unique<ShadowTlb>(*space_);
     for (unsigned t = 0; t < kThreads; ++t) {
-      owners_.push_back(std::make_unique<Owner>(soft(), *space_, kBase + t * kPart * kPageSize,
-                                                ++seed_ * 7919 + t, mixture));
+      owners_.push_back(
+          std::make_unique<Owner>(soft(), *space_, tlb_.get(), t, ++seed_ * 7919 + t, mixture));
     }
   }
   SoftEngine& soft() { return static_cast<SoftEngine&>(*engine_); }
   void run(int steps = kSteps) {
+    tlb_->resume();
+    ASSERT_TRUE(space_->add_notifier(*tlb_));
+    for (const auto& o : owners_) o->is_rough = true;
+    std::jthread helper([this](const std::stop_token& stop) { help(stop); });
     std::vector<std::jthread> threads;
     threads.reserve(kThreads);
     for (unsigned t = 0; t < kThreads; ++t) {
@@ -69,23 +68,44 @@ class DataTorture : public ::testing::TestWithParam<Design> {
         }
       });
     }
+    threads.clear();
+    helper.request_stop();
+    helper.join();
+    for (const auto& o : owners_) o->is_rough = false;
+    EXPECT_EQ(tlb_->stale(), 0);
+    tlb_->pause();
+    space_->remove_notifier(*tlb_);
+    ASSERT_EQ(tlb_->open(), 0u);
+  }
+  // Brings pages, and has the secondary MMU come and go.
+  void help(const std::stop_token& stop) {
+    std::mt19937_64 random(seed_);
+    for (int turn = 1; !stop.stop_requested(); ++turn) {
+      for (const auto& o : owners_) o->help(random);
+      if (turn % 16 == 0) {
+        EXPECT_EQ(tlb_->stale(), 0);
+      }
+      if (turn % 64 == 0) {
+        tlb_->pause();
+        space_->remove_notifier(*tlb_);
+        EXPECT_EQ(tlb_->open(), 0u);
+        EXPECT_TRUE(space_->add_notifier(*tlb_));
+        tlb_->resume();
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
   }
   // Everything at once; pages go out, and neither memory nor the store is to be relied on.
-  void run_everything(StoreKind kind, int rounds = 1) {
-    const auto store = make_store(kind, {2'000});
-    start({kFewFrames}, Mixture::everything, store);
-    Balance balance;
+  void run_everything(StoreKind kind, Mixture mixture = Mixture::everything, int rounds = 1,
+                      PageCount frames = {0}) {
+    const auto store = make_store(kind, {8'000});
+    start(frames.value != 0 ? frames : quarter(mixture), mixture, store);
     for (int round = 0; round < rounds && !HasFailure(); ++round) {
-      ASSERT_TRUE(space_->add_notifier(balance));
       store->fail_writes = 7;
       store->fail_reads = 11;
-      for (const auto& o : owners_) o->may_be_unreadable = true;
-      run(kStepsShort);
+      run(frames.value != 0 ? kSteps : kStepsShort);
       soft().frames().fail_never();
       store->fail_writes = store->fail_reads = 0;
-      for (const auto& o : owners_) o->may_be_unreadable = false;
-      space_->remove_notifier(balance);
-      ASSERT_EQ(balance.open(), 0);
       for (const auto& o : owners_) o->check_all();
       ASSERT_EQ(space_->check(), "");
     }
@@ -99,25 +119,28 @@ class DataTorture : public ::testing::TestWithParam<Design> {
     return n;
   }
   void finish() {
-    for (const auto& o : owners_) o->check_all();
+    for (const auto& o : owners_) {
+      o->check_all();
+      for (const auto& [what, n] : o->counts()) counts_[what] += n;
+      counts_["accesses refused"] += o->refused();
+    }
     EXPECT_EQ(space_->check(), "");
-    space_.reset();
     owners_.clear();
+    space_.reset();
     engine_->quiesce();
     EXPECT_EQ(engine_->frames_used(), PageCount{0});
   }
 
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<AddressSpace> space_;
+  std::unique_ptr<ShadowTlb> tlb_;
   std::vector<std::unique_ptr<Owner>> owners_;
+  Owner::Counts counts_;
   unsigned seed_ = 0;
 };
 
 TEST_P(DataTorture, every_byte_is_what_its_owner_stored_last) {
-  start({20'000}, Mixture::everything);
-  run();
-  soft().frames().fail_never();
-  finish();
+  run_everything(StoreKind::lz4, Mixture::huge, 1, kPlenty);
 }
 
 TEST_P(DataTorture, out_of_memory_loses_nothing) {
@@ -130,6 +153,10 @@ TEST_P(DataTorture, out_of_memory_loses_nothing) {
 TEST_P(DataTorture, nothing_is_lost_in_compressed_memory) { run_everything(StoreKind::lz4); }
 
 TEST_P(DataTorture, nothing_is_lost_in_a_file) { run_everything(StoreKind::file); }
+
+TEST_P(DataTorture, nothing_is_lost_of_huge_pages) {
+  run_everything(StoreKind::zstd, Mixture::huge);
+}
 
 // While forks copy the map, no store of the parent may reach a child, nor the other way round.
 TEST_P(DataTorture, a_forks_child_is_frozen_at_the_moment_of_the_fork) {
@@ -163,18 +190,35 @@ TEST_P(DataTorture, a_forks_child_is_frozen_at_the_moment_of_the_fork) {
   finish();
 }
 
-// By hand, as long as PERVMA_TORTURE_SECONDS says (a minute when it does not), the stores in turn.
+// By hand, as long as PERVMA_TORTURE_SECONDS says (a minute when it does not), the stores in turn;
+// says what was done. PERVMA_TORTURE_SEED: other choices.
 class LongDataTorture : public DataTorture {};
 
 TEST_P(LongDataTorture, nothing_is_lost_in_any_store) {
-  const char* const asked = std::getenv("PERVMA_TORTURE_SECONDS");
-  const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::seconds(asked != nullptr ? std::atoi(asked) : 60);
+  const auto number = [](const char* name, int otherwise) {
+    const char* const asked = std::getenv(name);
+    return asked != nullptr ? std::atoi(asked) : otherwise;
+  };
+  seed_ = static_cast<unsigned>(number("PERVMA_TORTURE_SEED", 0)) * 1'000'000u;
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::seconds(number("PERVMA_TORTURE_SECONDS", 60));
+  const auto one = [&](StoreKind kind, Mixture mixture, PageCount frames) {
+    if (HasFailure() || std::chrono::steady_clock::now() >= end) return;
+    run_everything(kind, mixture, 3, frames);
+    const SwapCounters swapped = engine_->swap_counters();
+    counts_["pages out"] += swapped.out;
+    counts_["pages in"] += swapped.in;
+    counts_["spaces"] += 1;
+    counts_["steps"] += uint64_t{3} * kThreads * (frames.value != 0 ? kSteps : kStepsShort);
+  };
   while (std::chrono::steady_clock::now() < end && !HasFailure()) {
     for (const StoreKind kind : {StoreKind::lz4, StoreKind::zstd, StoreKind::file}) {
-      run_everything(kind, 3);
+      one(kind, Mixture::huge, {0});
+      one(kind, Mixture::everything, {0});
+      one(kind, Mixture::huge, kPlenty);
     }
   }
+  for (const auto& [what, n] : counts_) std::cout << what << ": " << n << '\n';
 }
 
 INSTANTIATE_TEST_SUITE_P(Designs, LongDataTorture, ::testing::ValuesIn(kDesigns),

@@ -1,93 +1,16 @@
 // A secondary MMU that is told of changes never shows a page that is not there any more; and pages
 // that were written, and pages that come from the caller.
 #include <atomic>
-#include <mutex>
 #include <random>
 #include <thread>
-#include <unordered_map>
 
+#include "tests/fault/shadow_tlb.h"
 #include "tests/fault/space_fixture.h"
 
 namespace pervma {
 namespace {
 
 using namespace test;  // NOLINT: the suite speaks its language
-
-// An emulator's TLB, by the rules of notifier.h.
-class ShadowTlb final : public PageNotifier {
- public:
-  explicit ShadowTlb(const AddressSpace& space) : space_(space) {}
-
-  void invalidate_start(Range range) noexcept override {
-    const std::scoped_lock lock(mutex_);
-    ++starts_;
-    ++open_;
-    std::erase_if(pages_, [&](const auto& e) { return range.contains(Address{e.first & ~1ull}); });
-  }
-  void invalidate_end(Range) noexcept override {
-    const std::scoped_lock lock(mutex_);
-    --open_;
-  }
-
-  // Keeps nothing while it is not told.
-  void pause() {
-    const std::scoped_lock lock(mutex_);
-    paused_ = true;
-    ++starts_;
-    pages_.clear();
-  }
-  void resume() {
-    const std::scoped_lock lock(mutex_);
-    paused_ = false;
-  }
-
-  // Remembers where the page is, if it is there.
-  void fill(Address a, Access access) {
-    uint64_t starts = 0;
-    {
-      const std::scoped_lock lock(mutex_);
-      if (open_ != 0 || paused_) return;
-      starts = starts_;
-    }
-    std::byte* const page = space_.translate(a, access);
-    const std::scoped_lock lock(mutex_);
-    if (page != nullptr && open_ == 0 && starts_ == starts) pages_[key(a, access)] = page;
-  }
-  // How many of the translations are not what the page table says. While this has the lock nobody
-  // gets past a start.
-  int stale() {
-    const std::scoped_lock lock(mutex_);
-    int n = 0;
-    for (const auto& [k, page] : pages_) {
-      const Access access = (k & 1) != 0 ? Access::write : Access::read;
-      if (space_.translate(Address{k & ~1ull}, access) != page) ++n;
-    }
-    return n;
-  }
-  size_t size() {
-    const std::scoped_lock lock(mutex_);
-    return pages_.size();
-  }
-  uint64_t starts() {
-    const std::scoped_lock lock(mutex_);
-    return starts_;
-  }
-  int open() {
-    const std::scoped_lock lock(mutex_);
-    return open_;
-  }
-
- private:
-  static uint64_t key(Address a, Access access) {
-    return a.page_down().value | (access == Access::write ? 1u : 0u);
-  }
-  const AddressSpace& space_;
-  std::mutex mutex_;
-  uint64_t starts_ = 0;
-  int open_ = 0;
-  bool paused_ = false;
-  std::unordered_map<uint64_t, std::byte*> pages_;
-};
 
 class Notifier : public SpaceFixture {
  protected:
@@ -104,7 +27,7 @@ class Notifier : public SpaceFixture {
     EXPECT_NE(tlb.size(), 0u);
     change();
     EXPECT_NE(tlb.starts(), 0u);
-    EXPECT_EQ(tlb.open(), 0);
+    EXPECT_EQ(tlb.open(), 0u);
     EXPECT_EQ(tlb.stale(), 0);
     space_->remove_notifier(tlb);
   }
@@ -197,7 +120,7 @@ TEST_P(Notifier, no_translation_is_stale_beside_changes) {
     }
     tlb.pause();
     space_->remove_notifier(tlb);
-    ASSERT_EQ(tlb.open(), 0);
+    ASSERT_EQ(tlb.open(), 0u);
   }
   stop = true;
   threads.clear();

@@ -57,6 +57,12 @@ class TestObject final : public BackingObject {
     const std::scoped_lock lock(written_mutex_);
     return written_;
   }
+  // Empty: never given back.
+  std::vector<std::byte> written_page(uint64_t index) const {
+    const std::scoped_lock lock(written_mutex_);
+    const auto found = written_.find(index);
+    return found == written_.end() ? std::vector<std::byte>{} : found->second;
+  }
   uint64_t writes() const {
     const std::scoped_lock lock(written_mutex_);
     return writes_;
