@@ -21,7 +21,7 @@ constexpr uint64_t kBlockBytes = uint64_t{kBlockFrames} << kPageShift;
 Frame FramePool::alloc_block() noexcept {
   if (!spend_budget()) return {};
   uint32_t first = pop_block();
-  if (first == 0 && is_retiring()) {
+  if (first == 0 && is_coming()) {
     wait_for_retired();
     first = pop_block();
   }
@@ -112,11 +112,11 @@ void FramePool::drop_block(Frame first, FrameGather& gather) noexcept {
 // back.
 void FramePool::begin_sorting() noexcept {
   SpinGuard guard(retire_lock_);
-  ++sorting_;
+  ++in_hand_;
 }
 void FramePool::end_sorting() noexcept {
   SpinGuard guard(retire_lock_);
-  --sorting_;
+  --in_hand_;
 }
 
 void FramePool::empty_caches() noexcept {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "fault/stripe.h"
@@ -16,6 +17,14 @@ namespace {
 constexpr uint64_t kHuge = uint64_t{1} << 21;
 
 constexpr uint64_t round_up(uint64_t n, uint64_t to) noexcept { return (n + to - 1) / to * to; }
+
+// The compiler would make one slow string instruction of a known size: the library's loop takes
+// half the time.
+void zero_page(std::byte* page) noexcept {
+  std::size_t size = kPageSize;
+  asm("" : "+r"(size));
+  std::memset(page, 0, size);
+}
 
 }  // namespace
 
@@ -64,11 +73,16 @@ FramePool::~FramePool() {
 
 Frame FramePool::alloc(FrameUse use, Fill fill, Patience patience) noexcept {
   if (budget_.load(std::memory_order_relaxed) >= 0 && !spend_budget()) return {};
-  uint32_t item = take(caches_[current_stripe(kStripes)], use);
-  if (item == 0 && patience == Patience::wait) item = take_slowly(use);
+  Cache& cache = caches_[current_stripe(kStripes)];
+  uint32_t item = take(cache, use, Source::used_before);
+  if (item == 0 && patience == Patience::wait) [[unlikely]] {
+    (void)hurry();
+    item = take(cache, use, Source::any);
+    if (item == 0) item = take_slowly(use);
+  }
   if (item == 0) return {};
   const Frame frame{item & ~kZeroed};
-  if (fill == Fill::zero && (item & kZeroed) == 0) std::memset(data(frame), 0, kPageSize);
+  if (fill == Fill::zero && (item & kZeroed) == 0) zero_page(data(frame));
   PERVMA_DASSERT_OP(meta(frame).refs.load(std::memory_order_relaxed), ==, 0u);
   // Relaxed: others learn of the frame by the entry or the cache slot that is published later.
   meta(frame).refs.store(1, std::memory_order_relaxed);
@@ -145,12 +159,13 @@ void FramePool::retire(FrameGather& gather) noexcept {
   bool start = false;
   {
     SpinGuard guard(retire_lock_);
-    append(retired_, {gather.head_, gather.tail_});
-    append(retired_blocks_, {gather.block_head_, gather.block_tail_});
+    join(retired_, {{gather.head_, gather.tail_},
+                    {gather.block_head_, gather.block_tail_},
+                    gather.pages_ + gather.tables_});
+    pending_.store(retired_.count + waiting_.count, std::memory_order_relaxed);
     if (!grace_runs_) {
       grace_runs_ = start = true;
-      waiting_ = std::exchange(retired_, Chain{});
-      waiting_blocks_ = std::exchange(retired_blocks_, Chain{});
+      waiting_ = std::exchange(retired_, Waiting{});
     }
   }
   gather.head_ = gather.tail_ = gather.block_head_ = gather.block_tail_ = 0;
@@ -166,30 +181,74 @@ void FramePool::after_grace_period(rcu_head* head) {
   rcu_callback_ends();
 }
 
+void FramePool::join(Waiting& to, const Waiting& more) noexcept {
+  append(to.frames, more.frames);
+  append(to.blocks, more.blocks);
+  to.count += more.count;
+}
+
+void FramePool::make_free(const Waiting& ready) noexcept {
+  SpinGuard guard(free_lock_);
+  append(dirty_, ready.frames);
+  append(blocks_, ready.blocks);
+}
+
+// Nothing is there any more when somebody was in a hurry.
 void FramePool::reuse_waited() noexcept {
+  Waiting ready;
   {
-    SpinGuard guard(free_lock_);
-    append(dirty_, waiting_);
-    append(blocks_, waiting_blocks_);
+    SpinGuard guard(retire_lock_);
+    ready = std::exchange(waiting_, Waiting{});
+    pending_.store(retired_.count, std::memory_order_relaxed);
+    ++in_hand_;
   }
-  waiting_ = waiting_blocks_ = Chain{};
+  make_free(ready);
   bool again = false;
   {
     SpinGuard guard(retire_lock_);
-    again = retired_.head != 0 || retired_blocks_.head != 0;
+    --in_hand_;
+    again = retired_.count != 0;
     grace_runs_ = again;
-    if (again) {
-      waiting_ = std::exchange(retired_, Chain{});
-      waiting_blocks_ = std::exchange(retired_blocks_, Chain{});
-    }
+    if (again) waiting_ = std::exchange(retired_, Waiting{});
   }
   // When it does not go on, the pool may be destroyed from here on.
   if (again) start_grace_period();
 }
 
-uint32_t FramePool::take(Cache& cache, FrameUse use) noexcept {
+// The readers that could still see one of these frames began before it was retired, and so before
+// the grace period that begins here; it does not matter that one for the callback began, too.
+bool FramePool::hurry() noexcept {
+  if (rcu_is_reading()) return false;
+  Waiting ready;
+  {
+    SpinGuard guard(retire_lock_);
+    if (retired_.count + waiting_.count == 0) return false;
+    ready = std::exchange(waiting_, Waiting{});
+    join(ready, std::exchange(retired_, Waiting{}));
+    pending_.store(0, std::memory_order_relaxed);
+    ++in_hand_;
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  rcu_synchronize();
+  if (std::chrono::steady_clock::now() - begin > kLongWait) {
+    skips_.store(kSkipped, std::memory_order_relaxed);
+  }
+  make_free(ready);
+  SpinGuard guard(retire_lock_);
+  --in_hand_;
+  return true;
+}
+
+bool FramePool::is_worth_waiting() noexcept {
+  if (pending_.load(std::memory_order_relaxed) < kWorthWaiting) return false;
+  const int skips = skips_.load(std::memory_order_relaxed);
+  if (skips > 0) skips_.store(skips - 1, std::memory_order_relaxed);
+  return skips == 0;
+}
+
+uint32_t FramePool::take(Cache& cache, FrameUse use, Source source) noexcept {
   SpinGuard guard(cache.lock);
-  if (cache.count == 0) refill(cache);
+  if (cache.count == 0) refill(cache, source);
   if (cache.count == 0) return 0;
   add_used(cache, use, 1);
   return cache.items[--cache.count];
@@ -203,11 +262,12 @@ uint32_t FramePool::take_slowly(FrameUse use) noexcept {
   int idle_looks = 0;
   for (int round = 0; round < kMaxRounds; round++) {
     // Asked before looking: what comes back in between is found.
-    const bool more_to_come = is_retiring();
+    const bool more_to_come = is_coming();
     for (Cache& cache : caches_) {
-      if (const uint32_t item = take(cache, use); item != 0) return item;
+      if (const uint32_t item = take(cache, use, Source::any); item != 0) return item;
     }
-    if (!more_to_come && !is_retiring()) {
+    if (rcu_is_reading()) break;
+    if (!more_to_come && !is_coming()) {
       if (++idle_looks == kIdleLooks) break;
     } else {
       idle_looks = 0;
@@ -217,8 +277,9 @@ uint32_t FramePool::take_slowly(FrameUse use) noexcept {
   return 0;
 }
 
-void FramePool::refill(Cache& cache) noexcept {
+void FramePool::refill(Cache& cache, Source source) noexcept {
   SpinGuard guard(free_lock_);
+  if (source == Source::used_before && dirty_.head == 0 && is_worth_waiting()) return;
   while (cache.count < kBatch) {
     if (dirty_.head != 0) {
       cache.items[cache.count++] = pop(dirty_);
@@ -277,13 +338,26 @@ void FramePool::add_used(Cache& cache, FrameUse use, int64_t n) noexcept {
 
 bool FramePool::is_retiring() noexcept {
   SpinGuard guard(retire_lock_);
-  return grace_runs_ || sorting_ != 0;
+  return grace_runs_ || in_hand_ != 0;
 }
 
+bool FramePool::is_coming() noexcept {
+  SpinGuard guard(retire_lock_);
+  return retired_.count + waiting_.count != 0 || in_hand_ != 0;
+}
+
+// What others have in hand is free in a moment, when they do not lose their CPU.
 void FramePool::wait_for_retired() noexcept {
+  constexpr int kYields = 16;
   PERVMA_ASSERT(!rcu_is_reading());
-  // The first round ends the grace period that runs, the second the one that it then starts.
-  for (int round = 0; round < 2 && is_retiring(); round++) rcu_barrier();
+  for (int round = 0; round < kMaxRounds && is_coming(); ++round) {
+    if (hurry()) continue;
+    if (round < kYields) {
+      std::this_thread::yield();
+    } else {
+      rcu_barrier();
+    }
+  }
 }
 
 void FramePool::make_present(PageCount count) noexcept {

@@ -9,12 +9,16 @@
 // and is handed out again as one; single frames are cut out of it only when there are no others.
 //
 // Each CPU has a small cache of free frames under a lock of its own; caches fill from a common
-// list. At most one grace period runs at a time, over everything that was retired before it began.
+// list. What was retired comes back by liburcu's callback thread, which looks every 10 ms, or, when
+// it is wanted before that, by whoever wants it (hurry()): he waits for the grace period himself,
+// about a microsecond for all that was retired, when no reader was descheduled. So frames that are
+// in the CPU's caches go round, and memory that was never touched stays so.
 // Lock order: cache > common list; retire list alone. All are held for a few instructions.
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,10 +50,11 @@ class FramePool {
   FramePool(const FramePool&) = delete;
   FramePool& operator=(const FramePool&) = delete;
 
-  // A frame with one reference, or none when there is none left. Where only frames that wait for
-  // their grace period are left, waits for it: hold no spin lock, and be in no RCU read section.
-  // About 10 ns, and the zeroing.
-  // Without patience it never waits, and may miss a frame that another CPU's cache has.
+  // A frame with one reference, or none when there is none left. Where many frames wait for their
+  // grace period, or no others are left, waits for it: hold no spin lock. In an RCU read section it
+  // does not wait. About 10 ns, and the zeroing.
+  // Without patience it never waits, and may miss a frame that another CPU's cache has, or that
+  // waits.
   [[nodiscard]] Frame alloc(FrameUse use, Fill fill, Patience patience = Patience::wait) noexcept;
   // Takes back a frame from alloc() that nobody else ever saw: no grace period.
   void give_back(Frame frame, FrameUse use, Fill contents) noexcept;
@@ -99,6 +104,9 @@ class FramePool {
 
   // Waits until what was retired before the call is free. Not inside an RCU read section.
   void wait_for_retired() noexcept;
+  // Waits for a grace period for all that waits for one. False: nothing did, or the thread is in a
+  // read section.
+  bool hurry() noexcept;
   // Has the host make the first `count` frames present now; before any is handed out. Best effort.
   void make_present(PageCount count) noexcept;
   // Gives the memory of free frames back to the system.
@@ -112,7 +120,7 @@ class FramePool {
   }
   // Waits for frames that are on their way back; false when there are none.
   [[nodiscard]] bool wait_for_some() noexcept {
-    if (!is_retiring()) return false;
+    if (!is_coming()) return false;
     wait_for_retired();
     return true;
   }
@@ -128,11 +136,21 @@ class FramePool {
   static constexpr unsigned kCached = 60;  // A cache is four lines of frame numbers.
   static constexpr unsigned kBatch = 30;   // Moved between a cache and the common list at once.
   static constexpr int kMaxRounds = 64;    // of waiting for frames that others then take
+  // So many frames are worth a grace period when nothing is free but what was never used (17 ns
+  // for each); after one that took long, those of the next times are left to the callback thread.
+  static constexpr uint32_t kWorthWaiting = 64;
+  static constexpr auto kLongWait = std::chrono::microseconds(500);
+  static constexpr int kSkipped = 16;
   static constexpr uint32_t kZeroed = uint32_t{1} << 31;  // In a cached number: needs no zeroing.
 
   struct Chain {
     uint32_t head = 0;
     uint32_t tail = 0;
+  };
+  struct Waiting {
+    Chain frames;
+    Chain blocks;
+    uint32_t count = 0;  // of frames, those of blocks too
   };
   struct alignas(kCacheLine) Cache {
     SpinLock lock;
@@ -145,9 +163,16 @@ class FramePool {
   FramePool(std::byte* mapping, uint64_t mapped, std::byte* area, FrameMeta* metas,
             uint32_t limit) noexcept;
 
-  uint32_t take(Cache& cache, FrameUse use) noexcept;
+  // What a cache is filled with when it is empty.
+  enum class Source : uint8_t {
+    used_before,  // nothing, where it is worth to wait for such frames
+    any,
+  };
+  uint32_t take(Cache& cache, FrameUse use, Source source) noexcept;
   uint32_t take_slowly(FrameUse use) noexcept;
-  void refill(Cache& cache) noexcept PERVMA_REQUIRES(cache.lock);
+  void refill(Cache& cache, Source source) noexcept PERVMA_REQUIRES(cache.lock);
+  bool is_worth_waiting() noexcept;
+  void join(Waiting& to, const Waiting& more) noexcept;
   void spill(Cache& cache) noexcept PERVMA_REQUIRES(cache.lock);
   uint32_t pop(Chain& chain) noexcept PERVMA_REQUIRES(free_lock_);
   void push(Chain& chain, uint32_t number) noexcept;
@@ -165,10 +190,12 @@ class FramePool {
   void trim_frames() noexcept;
   static void add_used(Cache& cache, FrameUse use, int64_t n) noexcept PERVMA_REQUIRES(cache.lock);
   bool spend_budget() noexcept;
-  bool is_retiring() noexcept;
+  bool is_retiring() noexcept;  // The callback is under way, or is_coming().
+  bool is_coming() noexcept;    // Frames are on their way back.
   void start_grace_period() noexcept;
   static void after_grace_period(rcu_head* head);
   void reuse_waited() noexcept;
+  void make_free(const Waiting& ready) noexcept;
 
   std::byte* const mapping_;
   const uint64_t mapped_;
@@ -185,13 +212,13 @@ class FramePool {
   uint32_t fresh_ PERVMA_GUARDED_BY(free_lock_);  // from here on never handed out: zero
 
   alignas(kCacheLine) SpinLock retire_lock_;
-  Chain retired_ PERVMA_GUARDED_BY(retire_lock_);  // waits for the next grace period to begin
-  Chain retired_blocks_ PERVMA_GUARDED_BY(retire_lock_);
-  bool grace_runs_ PERVMA_GUARDED_BY(retire_lock_) = false;
-  unsigned sorting_ PERVMA_GUARDED_BY(retire_lock_) = 0;  // threads that have free frames in hand
-  Chain waiting_;  // in the running grace period; its owner is whoever started that, then the
-                   // callback
-  Chain waiting_blocks_;
+  Waiting retired_ PERVMA_GUARDED_BY(retire_lock_);          // for the next callback
+  Waiting waiting_ PERVMA_GUARDED_BY(retire_lock_);          // for the callback that is under way
+  bool grace_runs_ PERVMA_GUARDED_BY(retire_lock_) = false;  // there is such a callback
+  unsigned in_hand_ PERVMA_GUARDED_BY(retire_lock_) = 0;  // threads that have free frames in hand
+  // In both of them. Written under the lock; a stale value has a grace period run early or late.
+  std::atomic<uint32_t> pending_{0};
+  std::atomic<int> skips_{0};  // how often it is not worth to wait
   struct GraceHead {
     rcu_head head;
     FramePool* pool;

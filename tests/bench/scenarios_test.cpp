@@ -270,7 +270,7 @@ TEST(Faults, every_design_stands_beside_the_kernel) {
   const BenchResult rows = bench_faults(options);
   ASSERT_TRUE(rows) << rows.error();
   expect_well_formed(*rows, "faults");
-  for (const char* variant : {"anon-write", "anon-read", "write-after-read"}) {
+  for (const char* variant : {"anon-write", "anon-read", "write-after-read", "write-and-drop"}) {
     EXPECT_EQ(count_rows(*rows, variant, "kernel"), 2u);
     for (const Design d : kDesigns) {
       EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 2u);
