@@ -21,15 +21,22 @@ class AwaitedPage {
     vma.file->hold();
     file_ = FileRef(vma.file);
   }
-  // Takes over a reference of the slot.
-  AwaitedPage(Swap& swap, uint32_t slot) noexcept : swap_(&swap), number_(slot) {}
+  // Takes over a reference of the slot. Keeps the list that the page leads to once a fault has
+  // taken it: by the slot, and while the page is read, this may be the last to have it (mappers.h).
+  AwaitedPage(Swap& swap, uint32_t slot, Mappers& list) noexcept
+      : swap_(&swap), list_(&list), number_(slot) {
+    list.hold();
+  }
   AwaitedPage(AwaitedPage&& other) noexcept
       : file_(std::move(other.file_)),
         swap_(std::exchange(other.swap_, nullptr)),
+        list_(std::exchange(other.list_, nullptr)),
         number_(other.number_) {}
   AwaitedPage& operator=(AwaitedPage&&) = delete;
   ~AwaitedPage() {
-    if (swap_ != nullptr) swap_->drop(static_cast<uint32_t>(number_));
+    if (swap_ == nullptr) return;
+    swap_->drop(static_cast<uint32_t>(number_));
+    list_->drop();
   }
 
   // Waits. Whether it failed is found out when the fault is served again.
@@ -41,6 +48,7 @@ class AwaitedPage {
  private:
   FileRef file_;
   Swap* swap_ = nullptr;
+  Mappers* list_ = nullptr;
   uint64_t number_ = 0;  // of the page in its object, or of the slot
 };
 

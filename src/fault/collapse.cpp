@@ -112,9 +112,11 @@ SoftMmu::Carried SoftMmu::move_huge(HugeSlot from, Address to) noexcept {
   return Carried::done;
 }
 
-// Both sides show the same frames, and neither may write them.
-SoftMmu::Carried SoftMmu::share_huge(HugeSlot from, Range whole, SoftMmu& child) noexcept {
-  const HugeSlot place = child.tables_.ensure_huge(whole.start);
+// Both sides show the same frames, and neither may write them. Who comes from a frame meets both
+// entries as they were, or both as they are: not the one of the parent alone.
+SoftMmu::Carried SoftMmu::share_huge(HugeSlot from, const VmaFields& vma, Address start,
+                                     SoftMmu& child) noexcept {
+  const HugeSlot place = child.tables_.ensure_huge(start);
   if (!place) return Carried::out_of_memory;
   if (!place.load().is_none()) {
     tables_.split(from);
@@ -122,6 +124,7 @@ SoftMmu::Carried SoftMmu::share_huge(HugeSlot from, Range whole, SoftMmu& child)
   }
   const Frame kept = tables_.alloc_kept();
   if (!kept) return Carried::out_of_memory;
+  const MappersGuard no_goer(vma.mappers());
   PageEntry shared;
   {
     const SpinGuard guard(from.lock());

@@ -46,8 +46,7 @@ PageEntry PageTable::make_table(Slot& slot) noexcept {
   const PageEntry made = PageEntry::table(frame);
   uint64_t seen = 0;
   if (slot.compare_exchange_strong(seen, made.bits(),
-                                   std::memory_order_seq_cst,  // [P7] pairs with [P6] and [P7]
-                                   std::memory_order_acquire)) {
+                                   std::memory_order_seq_cst)) {  // [P7] pairs with [P6], [P7]
     return made;
   }
   frames_.give_back(frame, FrameUse::table, Fill::zero);

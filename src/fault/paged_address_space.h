@@ -48,8 +48,12 @@ class PagedAddressSpace final : private MmuHolder,
   ~PagedAddressSpace() override {
     // A UserFaults outlives its space.
     PERVMA_ASSERT_OP(user_faults_.load(std::memory_order_relaxed), ==, 0u);
+    PagedAddressSpace::exit();
+  }
+  // First the collapser goes: it would make huge pages where all is gone.
+  void exit() noexcept override {
     engine_.collapser().remove(*this);
-    this->exit();
+    Base::exit();
   }
   // From here on the engine's collapser may look at it. False: no memory.
   [[nodiscard]] bool show_to_collapser() noexcept { return engine_.collapser().add(*this); }

@@ -335,7 +335,7 @@ Result<void> SoftMmu::copy_to(Mmu& child, const VmaFields& vma) noexcept {
       tables_.split(slot);
       return false;
     }
-    const Carried end = share_huge(slot, whole, mmu);
+    const Carried end = share_huge(slot, vma, whole.start, mmu);
     if (end == Carried::out_of_memory) result = std::unexpected(Error::nomem);
     return end != Carried::again;
   });

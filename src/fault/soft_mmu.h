@@ -251,7 +251,7 @@ class SoftMmu final : public Mmu {
   // `again`: it was split, or has changed, and is looked at again.
   enum class Carried : uint8_t { done, again, out_of_memory };
   Carried move_huge(HugeSlot from, Address to) noexcept;
-  Carried share_huge(HugeSlot from, Range whole, SoftMmu& child) noexcept;
+  Carried share_huge(HugeSlot from, const VmaFields&, Address, SoftMmu& child) noexcept;
 
   FramePool& frames_;
   PageCaches& caches_;

@@ -58,7 +58,7 @@ AwaitedPage SoftMmu::awaited(const VmaFields& vma, Address a) noexcept {
       const PageEntry entry = slot.peek();
       if (entry.is_swap()) {
         swap_->hold(entry.swap_slot());
-        return AwaitedPage(*swap_, entry.swap_slot());
+        return AwaitedPage(*swap_, entry.swap_slot(), *vma.mappers());
       }
     }
   }

@@ -171,6 +171,9 @@ enum class Site : uint16_t {
   // checks
   maple_slot_before_pivot,  // a slot gets its entry before the boundary moves
 
+  // --- late_end.h: checks
+  late_end_waits_again,  // for those who came in the first grace period
+
   // --- refcount.h: orders
   ref_get,       // [C1]
   ref_put,       // [C2]

@@ -14,12 +14,9 @@ void Mappers::drop() noexcept {
 }
 
 void Mappers::free_later(Mappers* mappers) noexcept {
-  mappers->free_.mappers = mappers;
-  call_rcu(&mappers->free_.head, [](rcu_head* head) {
-    rcu_callback_begins(head);
-    delete reinterpret_cast<FreeHead*>(head)->mappers;
-    rcu_callback_ends();
-  });
+  mappers->ending_.mappers = mappers;
+  mappers->ending_.begin(
+      [](BasicLateEnd<NativePlatform>* ending) { delete static_cast<Ending*>(ending)->mappers; });
 }
 
 void Mappers::add(MapperLink& vma) noexcept {

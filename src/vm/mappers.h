@@ -10,8 +10,13 @@
 //
 // Lock order: mmap lock > VMA write lock > this > page-table lock. Held while bounds or page offset
 // of a VMA in the list change, and while its entries move to another VMA; so who holds it sees each
-// entry in exactly one place. Freed by RCU, because a frame's pointer is not counted: whoever comes
-// from a frame is in a read section and takes the object with try_hold().
+// entry in exactly one place.
+//
+// A frame's pointer is not counted: whoever comes from a frame is in a read section and takes the
+// object with try_hold(). So the pointer goes with the frame's last reference, and whoever has one
+// keeps the list: by a lock on a VMA that is in it, by a reference of his own, or, a speculative
+// fault, by nothing but a read section that began when such a VMA was there. For his sake the list
+// ends late (sync/late_end.h): until his section ends, others may come from his frame.
 #pragma once
 
 #include <atomic>
@@ -19,8 +24,8 @@
 
 #include "pervma/address.h"
 #include "pervma/vma_info.h"
+#include "sync/late_end.h"
 #include "sync/native_platform.h"
-#include "sync/rcu.h"
 #include "sync/refcount.h"
 #include "sync/tracked_mutex.h"
 
@@ -72,7 +77,7 @@ class Mappers {
   Mappers& operator=(const Mappers&) = delete;
 
   void hold() noexcept { (void)refs_.get(); }
-  // Inside a read section that began before the pointer was found. False: on its way out.
+  // Inside the read section in which the pointer was found. False: on its way out.
   [[nodiscard]] bool try_hold() noexcept { return refs_.get(); }
   virtual void drop() noexcept;
 
@@ -109,7 +114,7 @@ class Mappers {
  protected:
   explicit Mappers(LockTracker::Kind kind) noexcept : lock_(kind) { refs_.set(1); }
   virtual ~Mappers() = default;
-  // Has it deleted after a grace period. The last reference is gone.
+  // Has it deleted when nobody can come to it any more. The last reference is gone.
   static void free_later(Mappers* mappers) noexcept;
 
   Refcount refs_;
@@ -120,10 +125,9 @@ class Mappers {
   MapperLink* first_ = nullptr;
   MapperLink* last_ = nullptr;
   // Last: nothing that a late reader looks at is before it in the same word.
-  struct FreeHead {
-    rcu_head head;
-    Mappers* mappers;
-  } free_{};
+  struct Ending : BasicLateEnd<NativePlatform> {
+    Mappers* mappers = nullptr;
+  } ending_;
 };
 
 // Holds the lock of a list, if there is one, while bounds change or entries move.

@@ -1,4 +1,6 @@
 // How huge pages are made: what MADV_COLLAPSE answers, the collapser, and everything at once.
+#include <atomic>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -223,6 +225,79 @@ TEST_P(HugeThread, collapses_beside_the_program) {
   ASSERT_EQ(advise(r, Advice::hugepage), 0);
   while (huge_pages() != 2) std::this_thread::yield();
   expect_filled(r);
+}
+
+// Calls back at the start of the first change that it is told of.
+class AtStart final : public PageNotifier {
+ public:
+  explicit AtStart(std::function<void()> run) : run_(std::move(run)) {}
+  void invalidate_start(Range) noexcept override {
+    if (!ran_.exchange(true)) run_();
+  }
+  void invalidate_end(Range) noexcept override {}
+
+ private:
+  const std::function<void()> run_;
+  std::atomic<bool> ran_{false};
+};
+
+// Gives `other` the time to come to its end, if nothing holds it up.
+void let_run(const std::atomic<bool>& other) {
+  for (int i = 0; i < 2000 && !other.load(); ++i) std::this_thread::yield();
+}
+
+// It would find a place before its pages go, and make it a huge page of zeros afterwards.
+TEST_P(Collapse, the_collapser_has_left_a_space_that_exits) {
+  const Range r = filled(1);
+  ASSERT_EQ(advise(r, Advice::hugepage), 0);
+  std::jthread collapser;
+  AtStart at_start([&] {
+    std::atomic<bool> done{false};
+    collapser = std::jthread([&] {
+      EXPECT_EQ(engine_->collapse_some(100), 0u);
+      done = true;
+    });
+    let_run(done);
+    if (done) collapser.join();
+  });
+  ASSERT_TRUE(space_->add_notifier(at_start));
+  space_->exit();
+  if (collapser.joinable()) collapser.join();
+  space_->remove_notifier(at_start);
+}
+
+// A fork puts a huge page into the child when it is the parent's no more alone. Who comes from its
+// frames meets it in both, or as it was: between the two he would think that all have seen him.
+TEST_P(Collapse, a_fork_shares_a_huge_page_under_the_lock_of_its_mappers) {
+  const Range r = collapsed(1);
+  const auto number = static_cast<uint32_t>(
+      (space_->translate(r.start, Access::read) - frames().data(Frame{0})) >> kPageShift);
+  Mappers* const list = frames().meta(Frame{number}).mappers.load();
+  std::atomic<int> step{0};
+  std::atomic<bool> forked{false};
+  AtStart at_start([&] {
+    step = 1;
+    while (step != 2) std::this_thread::yield();
+  });
+  ASSERT_TRUE(space_->add_notifier(at_start));
+  std::unique_ptr<AddressSpace> child;
+  std::jthread fork([&] {
+    child = *engine_->fork(*space_);
+    forked = true;
+  });
+  while (step != 1) std::this_thread::yield();
+  {
+    const MappersGuard goer(list);
+    step = 2;
+    let_run(forked);
+    EXPECT_FALSE(forked.load());
+    EXPECT_NE(space_->translate(r.start, Access::write), nullptr) << "not shared yet";
+  }
+  fork.join();
+  EXPECT_EQ(space_->translate(r.start, Access::write), nullptr);
+  EXPECT_EQ(child->check(), "");
+  expect_filled(*child, r, 0, kHuge);
+  space_->remove_notifier(at_start);
 }
 
 // --- R13 ----------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 // Faults without any lock on the VMA: what is committed, and what falls back.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "sync/mmap_guard.h"
+#include "sync/rcu.h"
 #include "tests/fault/soft_mmu_under_test.h"
 
 namespace pervma {
@@ -119,6 +123,70 @@ TEST(SpeculativeFault, takes_no_mmap_lock_where_table_and_identity_are_there) {
   EXPECT_EQ(space->handle_fault(a + 16 * kPageSize, Access::read), FaultOutcome::map_error);
   EXPECT_EQ(space->fault_counters().abort, 1u);
   EXPECT_FALSE(space->try_read_vma(a)) << "nothing can be pinned";
+}
+
+// A list of mappers that says when it is gone.
+class WatchedMappers final : public Mappers {
+ public:
+  explicit WatchedMappers(std::atomic<bool>& gone) noexcept
+      : Mappers(LockTracker::Kind::file), gone_(gone) {}
+
+ private:
+  ~WatchedMappers() override { gone_.store(true); }
+  std::atomic<bool>& gone_;
+};
+
+// How liburcu shows that a grace period has begun to wait: its phase has changed.
+unsigned long grace_phase() { return CMM_LOAD_SHARED(urcu_bp_gp.ctr) & URCU_BP_GP_CTR_PHASE; }
+void wait_for_phase_other_than(unsigned long phase, const std::atomic<bool>& or_gone) {
+  while (grace_phase() == phase && !or_gone.load()) std::this_thread::yield();
+}
+
+// A speculative fault that copies a page holds its frame and no lock. All mappings of the page, and
+// the last reference to their list, go meanwhile; the clock comes by after the list's grace period
+// began, and finds the frame still leading to the list.
+TEST(SpeculativeFault, a_list_outlasts_who_finds_it_in_a_frame_that_a_fault_still_holds) {
+  rcu_barrier();
+  rcu_barrier();
+  const std::unique_ptr<FramePool> pool = FramePool::create({100});
+  std::atomic<bool> gone{false};
+  Mappers* const list = new WatchedMappers(gone);
+  const Frame frame = pool->alloc(FrameUse::page, Fill::zero);
+  pool->set_mappers(frame, list, 0);
+
+  std::atomic<int> step{0};
+  std::jthread fault([&] {
+    const RcuReader rcu;
+    pool->hold(frame);
+    step = 1;
+    while (step != 2) std::this_thread::yield();
+    const FrameHold copied(*pool, frame);
+  });
+  while (step != 1) std::this_thread::yield();
+  const unsigned long before = grace_phase();
+  {
+    const FrameHold entrys(*pool, frame);
+  }
+  EXPECT_NE(pool->meta(frame).mappers.load(), nullptr) << "not the last reference";
+  list->drop();
+  wait_for_phase_other_than(before, gone);
+  {
+    const RcuReader clock;  // What Reclaim::evict() does.
+    const unsigned long first = grace_phase();
+    Mappers* const found = pool->meta(frame).mappers.load();
+    ASSERT_EQ(found, list);
+    step = 2;
+    fault.join();
+    // The first grace period ends, and the next begins; or the list is gone.
+    wait_for_phase_other_than(first, gone);
+    EXPECT_FALSE(gone.load());
+    const bool is_held = !gone.load() && found->try_hold();
+    EXPECT_FALSE(is_held);
+  }
+  EXPECT_EQ(pool->meta(frame).mappers.load(), nullptr);
+  rcu_barrier();
+  rcu_barrier();
+  EXPECT_TRUE(gone.load());
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <random>
 #include <thread>
 
+#include "fault/paged_address_space.h"
+#include "sync/rcu.h"
 #include "tests/fault/failing_store.h"
 #include "tests/fault/space_fixture.h"
 
@@ -126,6 +128,29 @@ TEST_P(SwapToFile, a_page_that_must_be_waited_for_is_read_without_the_vma_lock) 
   EXPECT_EQ(space_->fault_counters().retry - before.retry,
             GetParam() != Design::mmap_lock ? 1u : 0u);
   EXPECT_EQ(read64(r.start), 5u);
+}
+
+// Who waits has no lock, but a slot, and for a moment the frame: it leads to the list of a VMA that
+// another fault has given the page to, and that may be gone.
+TEST(AwaitedPage, who_waits_for_a_page_keeps_the_list_that_it_leads_to) {
+  const auto engine =
+      *Engine::create({.frames = {kFrames}, .swap = make_store(StoreKind::file, {8})});
+  const auto space = *engine->create_space({.design = Design::refcount});
+  const Address a = *space->map({.length = kPageSize, .prot = kRw, .flags = kAnon});
+  const uint64_t value = 5;
+  ASSERT_EQ(space->store(a, bytes_of(value)), FaultOutcome::resolved);
+  ASSERT_TRUE(space->advise(a, kPageSize, Advice::pageout));
+  auto& paged = static_cast<PagedAddressSpace<RefcountLock>&>(*space);
+  const VmaFields& vma = *paged.vma_at(a);
+  Mappers* const list = vma.mappers();
+  {
+    const AwaitedPage page = const_cast<SoftMmu&>(paged.mmu()).awaited(vma, a);
+    ASSERT_TRUE(space->unmap(a, kPageSize));
+    const RcuReader rcu;
+    ASSERT_TRUE(list->try_hold());
+    list->drop();
+  }
+  EXPECT_EQ(engine->swap_counters().slots, 0u);
 }
 
 TEST_P(SwapTest, what_is_in_the_store_survives_fork_move_and_protection) {

@@ -112,13 +112,15 @@ class Model {
   }
 
   // A callback after a grace period that begins now. It runs as soon as the sections allow, on
-  // whichever thread it is then, and orders nothing for that thread: so it may only destroy.
+  // whichever thread it is then, and orders nothing for that thread: so it may only destroy, or ask
+  // for another period, which begins after the first has ended (and so does the thread's rest).
   struct Head {
     void (*run)(Head*);
     unsigned since;
   };
   void call_after_grace_period(Head* head, void (*run)(Head*)) {
     RL_ASSERT(waiting_ < kMaxGracePeriods && grace_periods_ + 1 < kMaxGracePeriods);
+    for (unsigned i = 0; i < ended_before_; ++i) ended_[i].acquire();
     begun_.release();
     *head = {run, grace_periods_++};
     heads_[waiting_++] = head;
@@ -157,7 +159,9 @@ class Model {
         continue;
       }
       heads_[i] = heads_[--waiting_];
+      ended_before_ = head->since + 1;
       head->run(head);
+      ended_before_ = 0;
     }
   }
 
@@ -171,6 +175,7 @@ class Model {
   unsigned grace_periods_ = 0;
   Head* heads_[kMaxGracePeriods];
   unsigned waiting_ = 0;
+  unsigned ended_before_ = 0;  // inside a callback: which grace periods are over
   Edge begun_;
   Edge ended_[kMaxGracePeriods];
 };
