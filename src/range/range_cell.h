@@ -89,6 +89,8 @@ struct RangeCell {
   // Copies first, last and `count` words to `to`. Inside RCU; wait-free, and writes nothing.
   static CopyTry copy(const RangeCell& cell, const typename Lock::Space& map, const Word* words,
                       uint32_t count, uint64_t* to) noexcept {
+    // A cell may begin in one line and end in another.
+    __builtin_prefetch(&cell.far);
     const uint64_t mark = cell.near.vm_lock_seq.load(
         P::order(Site::copy_mark, std::memory_order_acquire));  // [G4] pairs with [S5]
     // Who sees the mark of a hold sees at least its sequence; and a hold that has ended shows all

@@ -26,6 +26,17 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
+// Fetches the line into this core as one to be written, without waiting. Any address will do.
+inline void prefetch_for_write(const volatile void* address) noexcept {
+#if defined(__x86_64__)
+  // The builtin means this instruction only where the compiler is told that there is one; a
+  // processor without it does nothing.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const volatile char*>(address)));
+#else
+  __builtin_prefetch(const_cast<const void*>(address), 1);
+#endif
+}
+
 // A counter of constant rate, to time short operations between begin and end: what comes after the
 // first does not start before it is read, what comes before the second has been done.
 inline uint64_t cpu_ticks_begin() noexcept {

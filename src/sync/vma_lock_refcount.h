@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sync/cpu.h"
 #include "sync/vma_lock.h"
 #include "sync/vma_mark.h"
 #include "sync/vma_refcount.h"
@@ -102,6 +103,9 @@ class BasicRefcountLock {
 template <class P>
 inline typename BasicRefcountLock<P>::Attempt BasicRefcountLock<P>::begin_read(
     Near& near, Far& far, const Space& space) noexcept {
+  // The count may lie in another line than the mark, and the exchange would ask for it only when
+  // all before it is done.
+  prefetch_for_write(&far.vm_refcnt);
   // For speed only: a VMA that is marked now is not worth an exchange on its count.
   if (near.is_current(space)) return {ReadTry::contended, {}};
   const Entry entry = Count::try_enter(far.vm_refcnt);

@@ -5,7 +5,7 @@
 // node's own last index). A node's own bounds are known from the walk to it.
 //
 //   leaf    256 bytes: head, 15 pivots, 16 entries; an empty range is a null entry
-//   inner   512 bytes: head, 20 pivots, 21 children, 21 gaps (the longest empty run below each
+//   inner   768 bytes: head, 30 pivots, 31 children, 31 gaps (the longest empty run below each
 //   child)
 //
 // A store copies a leaf, so leaves are small; it writes one word of an inner node, so those are
@@ -26,13 +26,14 @@
 namespace pervma {
 
 inline constexpr size_t kLeafBytes = 256;
-inline constexpr size_t kInnerBytes = 512;
+inline constexpr size_t kNodeAlign = 256;
+inline constexpr size_t kInnerBytes = 768;
 inline constexpr unsigned kLeafSlots = 16;
-inline constexpr unsigned kInnerSlots = 21;
+inline constexpr unsigned kInnerSlots = 31;
 // Below these a node is merged with a neighbour or evened out with it; the root may be smaller.
 inline constexpr unsigned kLeafMin = 5;
-inline constexpr unsigned kInnerMin = 6;
-// More than 6^19 leaves do not fit into memory.
+inline constexpr unsigned kInnerMin = 9;
+// More than 9^19 leaves do not fit into memory.
 inline constexpr unsigned kMapleMaxHeight = 20;
 
 template <class P>
@@ -46,7 +47,7 @@ struct MapleHead {
 };
 
 template <class P>
-struct alignas(kLeafBytes) MapleLeaf {
+struct alignas(kNodeAlign) MapleLeaf {
   using Word = typename MapleProtocol<P>::Word;
   MapleHead<P> head;
   Word pivots[kLeafSlots - 1];
@@ -55,7 +56,8 @@ struct alignas(kLeafBytes) MapleLeaf {
   // The slot that holds `index`, by MapleProtocol::leaf_slot() or as many at a time as it gets.
   unsigned slot_of(uint64_t index) const noexcept {
     if constexpr (detail::kMayVectorSearch<P>) {
-      if (detail::vector_search) return detail::vector_leaf_slot(*this, index);
+      if (detail::vector_search != detail::VectorSearch::none)
+        return detail::vector_leaf_slot(*this, index);
     }
     return MapleProtocol<P>::template leaf_slot<kLeafSlots - 1>(pivots, index);
   }
@@ -68,7 +70,7 @@ struct alignas(kLeafBytes) MapleLeaf {
 };
 
 template <class P>
-struct alignas(kInnerBytes) MapleInner {
+struct alignas(kNodeAlign) MapleInner {
   using Word = typename MapleProtocol<P>::Word;
   MapleHead<P> head;
   uint64_t pivots[kInnerSlots - 1];
@@ -78,7 +80,8 @@ struct alignas(kInnerBytes) MapleInner {
   // The slot that holds `index`; as MapleProtocol::leaf_slot(), over pivots that never change.
   unsigned slot_of(uint64_t index) const noexcept {
     if constexpr (detail::kMayVectorSearch<P>) {
-      if (detail::vector_search) return detail::vector_inner_slot(*this, index);
+      if (detail::vector_search != detail::VectorSearch::none)
+        return detail::vector_inner_slot(*this, index);
     }
     static_assert(kInnerSlots % 2 == 1);
     unsigned even = 0;
@@ -90,11 +93,9 @@ struct alignas(kInnerBytes) MapleInner {
     return even + odd;
   }
 
-  // The first slots share a line with the last pivots.
+  // The first slot shares a line with the last pivots.
   void prefetch_slots() const noexcept {
-    __builtin_prefetch(&slots[kInnerSlots / 3]);
-    __builtin_prefetch(&slots[kInnerSlots * 2 / 3]);
-    __builtin_prefetch(&slots[kInnerSlots - 1]);
+    for (unsigned i = 1; i < kInnerSlots; i += 8) __builtin_prefetch(&slots[i]);
   }
 };
 

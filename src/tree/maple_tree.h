@@ -79,7 +79,8 @@ class BasicMapleTree {
     Ref node(MapleProtocol<P>::child(root_));
     if (node.is_null()) return nullptr;
     if constexpr (detail::kMayVectorSearch<P>) {
-      if (detail::vector_search) return detail::vector_load(node.word(), index);
+      if (detail::vector_search != detail::VectorSearch::none)
+        return detail::vector_load(node.word(), index);
     }
     return load_below(node, index);
   }

@@ -104,7 +104,7 @@ class NodePool {
   template <size_t kNodeBytes, size_t kSpare>
   struct Cell {
     static constexpr size_t kBytes = kNodeBytes;
-    static constexpr size_t kAlign = kNodeBytes;
+    static constexpr size_t kAlign = kNodeAlign;
     static constexpr size_t kSpareBytes = kSpare;
     static void construct(void*) noexcept {}
     static void destroy(void* cell) noexcept;

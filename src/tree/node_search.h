@@ -1,8 +1,8 @@
-// node_search.h: the search within a node, four pivots at a time where the processor can.
+// node_search.h: the search within a node, eight or four pivots at a time where the processor can.
 //
-// Chosen at run time (AVX2 and popcnt, asked once); not under a sanitizer that has to see each load
-// of the pivots, nor on a platform of a checker's or a test's: those take the loops of
-// maple_protocol.h, which are what is verified.
+// Chosen at run time (AVX-512, else AVX2, with popcnt; asked once); not under a sanitizer that has
+// to see each load of the pivots, nor on a platform of a checker's or a test's: those take the
+// loops of maple_protocol.h, which are what is verified.
 //
 // Why a vector load may read pivots that a writer changes. It counts on two properties that a
 // loop's acquire loads have: each pivot is read whole, and the slot it selects is read afterwards.
@@ -46,9 +46,13 @@ template <class P>
 inline constexpr bool kMayVectorSearch = false;
 #endif
 
+enum class VectorSearch : uint8_t { none, avx2, avx512 };
+
 // Defined where kMayVectorSearch can be true, and named elsewhere too: templates look them up.
-// Set before main() runs; false until then, which is as right.
-extern bool vector_search;
+// Set before main() runs; none until then, which is as right.
+extern VectorSearch vector_search;
+
+// Those below: not where it is none.
 
 void* vector_load(uint64_t root, uint64_t index) noexcept;
 unsigned vector_leaf_slot(const MapleLeaf<NativePlatform>& leaf, uint64_t index) noexcept;

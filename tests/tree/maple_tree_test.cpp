@@ -133,7 +133,7 @@ TEST_F(MapleTreeStore, an_exact_exchange_or_one_moved_boundary_changes_no_node) 
 // Every pair of ends, so every store that ends exactly at a node's end is among them
 // (CVE-2024-50200).
 TEST_F(MapleTreeStore, r26_a_spanning_store_may_end_at_any_nodes_end) {
-  constexpr uint64_t kRanges = 150;
+  constexpr uint64_t kRanges = 270;
   fill(kRanges);
   ASSERT_GE(tree.stats().height, 3U);
   for (uint64_t i = 0; i < kRanges; ++i) {

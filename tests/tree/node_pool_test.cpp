@@ -18,27 +18,27 @@ namespace {
 using testing::entry_of;
 
 template <class Chain>
-void expect_aligned_and_distinct(Chain& chain, size_t bytes) {
+void expect_aligned_and_distinct(Chain& chain) {
   std::set<void*> seen;
   Chain back;
   while (chain.size() > 0) {
     void* node = chain.pop();
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(node) % bytes, 0U);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(node) % kNodeAlign, 0U);
     EXPECT_TRUE(seen.insert(node).second);
     back.push(node);
   }
   std::swap(chain, back);
 }
 
-TEST(NodePool, nodes_are_aligned_to_their_size_and_distinct) {
+TEST(NodePool, nodes_are_aligned_and_distinct) {
   NodePool pool;
   NodeStock stock;
   ASSERT_TRUE(pool.take({1000, 700}, stock));
   EXPECT_EQ(stock.size().leaves, 1000U);
   EXPECT_EQ(stock.size().inners, 700U);
   EXPECT_EQ(pool.stats().live, 1700U);
-  expect_aligned_and_distinct(stock.leaves, kLeafBytes);
-  expect_aligned_and_distinct(stock.inners, kInnerBytes);
+  expect_aligned_and_distinct(stock.leaves);
+  expect_aligned_and_distinct(stock.inners);
   pool.give(stock, {10, 20});
   EXPECT_EQ(pool.stats().live, 30U);
   pool.give(stock);

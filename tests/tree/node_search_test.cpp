@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "sync/native_platform.h"
@@ -83,10 +84,18 @@ void try_all() {
 TEST(NodeSearch, finds_the_slot_with_what_the_processor_has) { try_all(); }
 
 #if defined(PERVMA_VECTOR_SEARCH)
-TEST(NodeSearch, finds_the_slot_by_the_loop) {
-  const bool was = std::exchange(detail::vector_search, false);
+void try_all_by(detail::VectorSearch way) {
+  const detail::VectorSearch best = std::exchange(detail::vector_search, way);
   try_all();
-  detail::vector_search = was;
+  detail::vector_search = best;
+}
+
+TEST(NodeSearch, finds_the_slot_by_the_loop) { try_all_by(detail::VectorSearch::none); }
+
+TEST(NodeSearch, finds_the_slot_by_shorter_vectors_than_the_processor_has) {
+  // What has AVX-512 has AVX2.
+  if (detail::vector_search != detail::VectorSearch::avx512) GTEST_SKIP() << "no longer ones";
+  try_all_by(detail::VectorSearch::avx2);
 }
 #endif
 
