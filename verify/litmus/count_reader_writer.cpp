@@ -6,23 +6,11 @@
 // of the writer; the reader's test for a writer; the writer's wait; and the reader's comparison of
 // sequences.
 #include "sync/vma_lock_word.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
 static Vma<pervma::BasicCountLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reader_and_writer<vma>(); }

@@ -5,25 +5,11 @@
 // They remove the release of attach; the acquire of a read lock; the release of a read unlock; the
 // detacher's wait; the reader's test for a detached VMA; and its comparison of spaces.
 #include "sync/vma_lock_word.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
-static Space other;
 static Vma<pervma::BasicCountLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        const uint64_t seen = vma.try_read(mm);
-        assert(seen == 0 || seen == 10);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.pass(mm, other, 20);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reuse_by_another_space<vma>(); }

@@ -4,25 +4,19 @@
 // mutants: hot_demoted_stay_closed hot_reader_compares_seq
 // They open the slots of a demoted VMA, and remove the reader's comparison of sequences.
 #include "sync/vma_lock_scalable.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
-
-static Space mm;
 static Vma<pervma::BasicScalableLock<P>> vma;
 
 int main() {
-  vma.make(mm, 10);
+  attached<vma>();
   make_hot(mm, vma);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
+  run([] { (void)vma.try_read(mm); },
+      [] {
         vma.write_hold(mm, 11);
         vma.write_hold(mm, 12);
-        return nullptr;
       });
   return 0;
 }

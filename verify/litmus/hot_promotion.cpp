@@ -4,24 +4,19 @@
 // They make the writer look for slots before the count word is drained, and remove the acquire of a
 // read lock on the count word and the writer's exclusion of slots.
 #include "sync/vma_lock_scalable.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
-
-static Space mm;
 static Vma<pervma::BasicScalableLock<P>> vma;
 
 int main() {
-  vma.make(mm, 10);
+  attached<vma>();
   run(
-      [](void*) -> void* {
+      [] {
         read_twice_at_once(mm, vma);
         (void)vma.try_read(mm);
-        return nullptr;
       },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      });
+      [] { vma.write_hold(mm, 11); });
   return 0;
 }

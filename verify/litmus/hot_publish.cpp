@@ -4,28 +4,20 @@
 // They remove the release of the slots' publication, the acquire of a reader's look for them, and
 // that of one who counts readers.
 #include "sync/vma_lock_scalable.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
-
-static Space mm;
-static Vma<pervma::BasicScalableLock<P>> vma;
+using L = pervma::BasicScalableLock<P>;
+static Vma<L> vma;
 
 int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        read_twice_at_once(mm, vma);
-        return nullptr;
-      },
-      [](void*) -> void* {
+  attached<vma>();
+  run([] { read_twice_at_once(mm, vma); },
+      [] {
         this_cpu = 1;
         (void)vma.try_read(mm);
-        return nullptr;
       },
-      [](void*) -> void* {
-        assert(pervma::BasicScalableLock<P>::reader_count(vma.far) <= 3);
-        return nullptr;
-      });
+      [] { assert(L::reader_count(vma.far) <= 3); });
   return 0;
 }

@@ -5,24 +5,11 @@
 // They remove the reader's comparison of sequences; the writer's exclusion of slots; and, in a
 // slot, what they remove in reader_writer.cpp.
 #include "sync/vma_lock_scalable.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
 static Vma<pervma::BasicScalableLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  make_hot(mm, vma);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reader_and_writer<vma, attached_and_hot<vma>>(); }

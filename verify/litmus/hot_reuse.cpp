@@ -4,26 +4,11 @@
 // They remove the detacher's closing of slots; the reader's comparison of spaces; the acquire of a
 // read lock on the count word; and the release of attach.
 #include "sync/vma_lock_scalable.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
-static Space other;
 static Vma<pervma::BasicScalableLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  make_hot(mm, vma);
-  run(
-      [](void*) -> void* {
-        const uint64_t seen = vma.try_read(mm);
-        assert(seen == 0 || seen == 10);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.pass(mm, other, 20);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reuse_by_another_space<vma, attached_and_hot<vma>>(); }

@@ -4,32 +4,11 @@
 // They remove the stopped writer's step back; the release of a read unlock; and the acquire that
 // ends the writer's wait.
 #include "sync/vma_lock_refcount.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
-static std::atomic<uint32_t> stopped{0};
 static Vma<pervma::BasicRefcountLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold_or_stop(mm, 11, {&stopped});
-        return nullptr;
-      },
-      [](void*) -> void* {
-        stopped.store(1, std::memory_order_relaxed);
-        return nullptr;
-      });
-  // Whether or not it was stopped, readers and the next writer get in.
-  assert(vma.try_read(mm) != 0);
-  vma.write_hold(mm, 12);
-  assert(vma.try_read(mm) == 12);
-  return 0;
-}
+int main() { return stopped_writer<vma>(); }

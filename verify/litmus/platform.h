@@ -6,7 +6,7 @@
 // instead of sleeping (a checker cuts such loops), so a lost wake-up is not seen: that is Relacy's
 // part. There is no RCU either: nothing is freed, so nothing is found dead. With
 // -DPERVMA_MUTANT=SITE one site of src/sync/site.h is broken; the comment on top of a harness names
-// those that it can catch.
+// those that it must catch (verify/explore_litmus).
 #pragma once
 
 #include <assert.h>
@@ -44,24 +44,38 @@ struct LitmusStop {
   bool stop_possible() const { return flag != nullptr; }
 };
 
+// Sleeps until the word is another: every loop around it ends when the others are done.
 struct LitmusSleeper {
-  LitmusSleeper(const std::atomic<uint32_t>&, const LitmusStop&) {}
-  bool sleep(uint32_t) { return true; }  // The waiter looks at its stop itself.
+  const std::atomic<uint32_t>& word;
+  const LitmusStop& stop;
+  LitmusSleeper(const std::atomic<uint32_t>& w, const LitmusStop& s) : word(w), stop(s) {}
+  bool sleep(uint32_t value) {
+    while (word.load(std::memory_order_relaxed) == value) {
+      if (stop.stop_requested()) return false;
+    }
+    return true;
+  }
 };
 
 struct LitmusRcuRead {};
 
 namespace litmus {
 
-// The CPU that the thread is on: each body says its own.
+// Main is 0.
+inline constexpr uint32_t kThreads = 4;
+inline thread_local uint32_t this_thread = 0;
+
+// The CPU that the thread is on: a body that cares says its own.
 inline thread_local uint32_t this_cpu = 0;
 
-// Room for what a thread allocates once.
+// What a thread allocates. No room is used twice, as nothing is freed.
 inline constexpr size_t kRoom = 512;
+inline constexpr uint32_t kRooms = 2;
 struct alignas(64) Room {
   char bytes[kRoom];
 };
-inline Room rooms[4];
+inline Room rooms[kThreads][kRooms];
+inline thread_local uint32_t rooms_taken = 0;
 
 }  // namespace litmus
 
@@ -111,8 +125,8 @@ struct LitmusPlatform {
   static void rcu_callback_begins(const RcuHead*) noexcept {}
   static void rcu_callback_ends() noexcept {}
   static void* allocate(size_t bytes, size_t) noexcept {
-    assert(bytes <= litmus::kRoom);
-    return litmus::rooms[litmus::this_cpu].bytes;
+    assert(bytes <= litmus::kRoom && litmus::rooms_taken < litmus::kRooms);
+    return litmus::rooms[litmus::this_thread][litmus::rooms_taken++].bytes;
   }
   static void deallocate(void*) noexcept {}
   static uint32_t current_cpu() noexcept { return litmus::this_cpu; }
@@ -127,15 +141,31 @@ struct LitmusPlatform {
 
 namespace litmus {
 
-// Runs the two or three bodies at once, and waits for them.
-inline void run(void* (*a)(void*), void* (*b)(void*), void* (*c)(void*) = nullptr) {
-  pthread_t threads[3];
-  pthread_create(&threads[0], nullptr, a, nullptr);
-  pthread_create(&threads[1], nullptr, b, nullptr);
-  if (c != nullptr) pthread_create(&threads[2], nullptr, c, nullptr);
-  pthread_join(threads[0], nullptr);
-  pthread_join(threads[1], nullptr);
-  if (c != nullptr) pthread_join(threads[2], nullptr);
+template <class Body, uint32_t kNumber>
+void* thread(void*) {
+  this_thread = kNumber;
+  Body{}();
+  return nullptr;
+}
+
+// Runs two or three bodies at once, lambdas that capture nothing, and waits for them.
+template <class A, class B>
+void run(A, B) {
+  pthread_t a, b;
+  pthread_create(&a, nullptr, thread<A, 1>, nullptr);
+  pthread_create(&b, nullptr, thread<B, 2>, nullptr);
+  pthread_join(a, nullptr);
+  pthread_join(b, nullptr);
+}
+template <class A, class B, class C>
+void run(A, B, C) {
+  pthread_t a, b, c;
+  pthread_create(&a, nullptr, thread<A, 1>, nullptr);
+  pthread_create(&b, nullptr, thread<B, 2>, nullptr);
+  pthread_create(&c, nullptr, thread<C, 3>, nullptr);
+  pthread_join(a, nullptr);
+  pthread_join(b, nullptr);
+  pthread_join(c, nullptr);
 }
 
 }  // namespace litmus

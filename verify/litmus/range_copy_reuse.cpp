@@ -10,15 +10,10 @@ static RangeInMap range;
 
 int main() {
   range.make(10);
-  run(
-      [](void*) -> void* {
-        range.copy();
-        return nullptr;
-      },
-      [](void*) -> void* {
+  run([] { range.copy(); },
+      [] {
         range.detach();
         range.make(20);
-        return nullptr;
       });
   return 0;
 }

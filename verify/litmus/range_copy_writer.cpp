@@ -11,14 +11,6 @@ static RangeInMap range;
 
 int main() {
   range.make(10);
-  run(
-      [](void*) -> void* {
-        range.copy();
-        return nullptr;
-      },
-      [](void*) -> void* {
-        range.write(20);
-        return nullptr;
-      });
+  run([] { range.copy(); }, [] { range.write(20); });
   return 0;
 }

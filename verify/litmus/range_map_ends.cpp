@@ -10,19 +10,17 @@ using namespace pervma;
 static BasicRetiredCount<LitmusPlatform> retired;
 static int map = 1;
 
-static void* read(void*) {
+static constexpr auto reader = [] {
   assert(map == 1);
   retired.out();
-  return nullptr;
-}
+};
 
-static void* end(void*) {
+static constexpr auto owner = [] {
   if (retired.all_out()) map = 0;
-  return nullptr;
-}
+};
 
 int main() {
   retired.in();
-  litmus::run(read, end);
+  litmus::run(reader, owner);
   return 0;
 }

@@ -12,19 +12,7 @@ static RangeInMap range;
 
 int main() {
   range.make(10);
-  run(
-      [](void*) -> void* {
-        range.read();
-        return nullptr;
-      },
-      [](void*) -> void* {
-        range.read();
-        return nullptr;
-      },
-      [](void*) -> void* {
-        range.retire();
-        return nullptr;
-      });
+  run([] { range.read(); }, [] { range.read(); }, [] { range.retire(); });
   assert(range.value == 0);
   return 0;
 }

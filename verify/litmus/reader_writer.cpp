@@ -7,23 +7,11 @@
 // found nobody inside; the release with which it lets readers in again; the acquire that ends its
 // wait; the reader's tests for kExclude and for the sequence; the wait; and the mark's place.
 #include "sync/vma_lock_refcount.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
 static Vma<pervma::BasicRefcountLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reader_and_writer<vma>(); }

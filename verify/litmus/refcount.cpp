@@ -13,20 +13,18 @@ static BasicRefcount<LitmusPlatform> refs(1);
 static int data = 10;
 
 // A stale pointer: a reference is to one life of the object, whole.
-static void* stale(void*) {
-  if (!refs.get()) return nullptr;
+static constexpr auto stale = [] {
+  if (!refs.get()) return;
   assert(data == 10 || data == 20);
   if (refs.put()) data = 0;
-  return nullptr;
-}
+};
 
-static void* owner(void*) {
-  if (!refs.put()) return nullptr;
+static constexpr auto owner = [] {
+  if (!refs.put()) return;
   data = 0;
   data = 20;
   refs.set(1);
-  return nullptr;
-}
+};
 
 int main() {
   litmus::run(stale, owner);

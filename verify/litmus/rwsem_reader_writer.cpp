@@ -7,23 +7,11 @@
 // who found nobody inside, and who waited; the release of its unlock; the reader's test for a
 // writer; the writer's wait; and the reader's comparison of sequences.
 #include "sync/vma_lock_word.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
 static Vma<pervma::BasicRwsemLock<P>> vma;
 
-int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      });
-  return 0;
-}
+int main() { return reader_and_writer<vma>(); }

@@ -13,24 +13,22 @@ static BasicMmapLock<LitmusPlatform> lock;
 static std::atomic<int> first;
 static std::atomic<int> second;
 
-static void* write(void*) {
+static constexpr auto writer = [] {
   lock.lock_write();
   first.store(1, std::memory_order_relaxed);
   second.store(1, std::memory_order_relaxed);
   lock.unlock_write();
-  return nullptr;
-}
+};
 
-static void* read(void*) {
+static constexpr auto reader = [] {
   const auto seq = lock.speculate_try_begin();
-  if (!seq) return nullptr;
+  if (!seq) return;
   const int a = first.load(std::memory_order_relaxed);
   const int b = second.load(std::memory_order_relaxed);
   assert(lock.speculate_retry(*seq) || a == b);
-  return nullptr;
-}
+};
 
 int main() {
-  litmus::run(read, write);
+  litmus::run(reader, writer);
   return 0;
 }

@@ -4,28 +4,19 @@
 // mutants: seq_begins seq_ends seq_compare
 // They remove the releases at a hold's begin and end, and the acquire of the reader's comparison.
 #include "sync/vma_lock_refcount.h"
-#include "vma.h"
+
+#include "scenarios.h"
 
 using namespace pervma::litmus;
 
-static Space mm;
 static Vma<pervma::BasicRefcountLock<P>> vma;
 
 int main() {
-  vma.make(mm, 10);
-  run(
-      [](void*) -> void* {
-        (void)vma.try_read(mm);
-        return nullptr;
-      },
-      [](void*) -> void* {
-        vma.write_hold(mm, 11);
-        return nullptr;
-      },
-      [](void*) -> void* {
+  attached<vma>();
+  run([] { (void)vma.try_read(mm); }, [] { vma.write_hold(mm, 11); },
+      [] {
         mm.lock_write();
         mm.unlock_write();
-        return nullptr;
       });
   return 0;
 }
