@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "fault/frame_word.h"
 #include "fault/spin_lock.h"
 
 namespace pervma {
@@ -46,6 +47,8 @@ struct alignas(32) FrameMeta {
   std::atomic<uint64_t> index{0};
 };
 static_assert(sizeof(FrameMeta) == 32);
+
+using FrameWord = BasicFrameWord<NativePlatform, Mappers>;
 
 // Frames whose last reference is gone, chained through their metadata so that collecting them needs
 // no memory. One operation collects, then hands all to FramePool::retire(): the software form of

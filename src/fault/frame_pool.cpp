@@ -106,14 +106,7 @@ void FramePool::hold(Frame frame) noexcept {
   PERVMA_DASSERT_OP(before, >, 0u);
 }
 
-bool FramePool::try_hold(Frame frame) noexcept {
-  std::atomic<uint32_t>& refs = meta(frame).refs;
-  uint32_t n = refs.load(std::memory_order_relaxed);
-  while (n != 0) {
-    if (refs.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
+bool FramePool::try_hold(Frame frame) noexcept { return FrameWord::try_hold(meta(frame).refs); }
 
 // In one piece: every page that goes comes through here.
 [[gnu::flatten]] void FramePool::drop(Frame frame, FrameGather& gather) noexcept {
@@ -124,13 +117,10 @@ bool FramePool::try_hold(Frame frame) noexcept {
 
 // Whether it was the last reference.
 bool FramePool::drop_one(Frame frame) noexcept {
-  // Acquire: whoever frees the frame comes after all that the other holders did with it.
-  const uint32_t before =
-      meta(frame).refs.fetch_sub(1, std::memory_order_acq_rel);  // [F2] pairs with [F1] and [F2]
+  const uint32_t before = FrameWord::drop(meta(frame).refs);
   PERVMA_ASSERT_OP(before, !=, 0u);
   if (before != 1) return false;
-  // Whoever finds the pointer from now on could outlive what it points to.
-  meta(frame).mappers.store(nullptr, std::memory_order_relaxed);
+  FrameWord::clear_owner(meta(frame).mappers);
   meta(frame).dirty.store(0, std::memory_order_relaxed);
   return true;
 }

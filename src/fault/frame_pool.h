@@ -76,8 +76,7 @@ class FramePool {
   [[nodiscard]] bool try_hold(Frame frame) noexcept;
   // Says whose page the frame is, before it is published.
   void set_mappers(Frame frame, Mappers* mappers, uint64_t index) noexcept {
-    meta(frame).index.store(index, std::memory_order_relaxed);
-    meta(frame).mappers.store(mappers, std::memory_order_release);  // [F19] pairs with [F20]
+    FrameWord::set_owner(meta(frame).mappers, meta(frame).index, mappers, index);
   }
   // Gives a reference up; the frame goes into `gather` when it was the last.
   void drop(Frame frame, FrameGather& gather) noexcept;
@@ -87,7 +86,7 @@ class FramePool {
   void retire(FrameGather& gather) noexcept;
   // Whether the caller's reference is the only one: then nobody can take another but through it.
   [[nodiscard]] bool is_sole(Frame frame) const noexcept {
-    return meta(frame).refs.load(std::memory_order_acquire) == 1;  // [F1] pairs with [F2]
+    return FrameWord::is_sole(meta(frame).refs);
   }
 
   std::byte* data(Frame frame) const noexcept {

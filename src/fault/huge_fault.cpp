@@ -48,7 +48,7 @@ SoftMmu::Reach SoftMmu::load_huge(Address a, std::span<std::byte> to) const noex
   const PageEntry entry = slot.load();
   if (!entry.allows(Right::user)) return Reach::faults;
   load_from_frame(to, frames_.data(entry.frame()) + (a - huge_range(a).start));
-  std::atomic_thread_fence(std::memory_order_acquire);  // [P8] pairs with [P9]
+  EntryWord::end_load();
   const PageEntry now = slot.peek();
   if (!now.allows(Right::user) || now.frame() != entry.frame()) return Reach::faults;
   if (!now.is_young()) [[unlikely]]
@@ -63,7 +63,7 @@ SoftMmu::Reach SoftMmu::store_huge(Address a, std::span<const std::byte> from) n
   const SpinGuard guard(slot.lock());
   const PageEntry entry = slot.peek();
   if (!entry.allows(Right::write)) return Reach::faults;
-  std::atomic_thread_fence(std::memory_order_release);  // [P9] pairs with [P8]
+  EntryWord::begin_store();
   if (!entry.is_young()) [[unlikely]]
     slot.set(entry.used());
   store_to_frame(frames_.data(entry.frame()) + (a - huge_range(a).start), from);

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "fault/entry_word.h"
 #include "fault/frame.h"
 #include "fault/page_entry.h"
 #include "pervma/address.h"
@@ -26,6 +27,8 @@ constexpr Range huge_range(Address a) noexcept {
   return {start, start + kHugeBytes};
 }
 
+using EntryWord = BasicEntryWord<NativePlatform>;
+
 class HugeSlot {
  public:
   HugeSlot() noexcept = default;
@@ -34,16 +37,14 @@ class HugeSlot {
   explicit operator bool() const noexcept { return slot_ != nullptr; }
   SpinLock& lock() const noexcept PERVMA_RETURN_CAPABILITY(table_->lock) { return table_->lock; }
 
-  PageEntry load() const noexcept {
-    return PageEntry::from_bits(slot_->load(std::memory_order_acquire));  // [P11] pairs with [P10]
-  }
+  PageEntry load() const noexcept { return PageEntry::from_bits(EntryWord::look_huge(*slot_)); }
   // Unordered: under the lock, or to compare.
   PageEntry peek() const noexcept {
     return PageEntry::from_bits(slot_->load(std::memory_order_relaxed));
   }
   // Publishes the frames' contents, or those of the table, with the entry.
   void set(PageEntry entry) const noexcept PERVMA_REQUIRES(table_->lock) {
-    slot_->store(entry.bits(), std::memory_order_release);  // [P10] pairs with [P6], [P11]
+    EntryWord::set_huge(*slot_, entry.bits());
   }
   // As LeafSlot::mark_used().
   void mark_used(PageEntry seen) const noexcept {

@@ -18,7 +18,7 @@ Result<void> Notifiers::add(PageNotifier& notifier) noexcept {
     if (n != nullptr) more->who[more->size++].store(n, std::memory_order_relaxed);
   }
   more->who[more->size++].store(&notifier, std::memory_order_relaxed);
-  list_.store(more.release(), std::memory_order_release);  // [F15] pairs with [F14]
+  BasicNotifierWord<NativePlatform, List>::set(list_, more.release());
   if (old != nullptr) rcu_synchronize();
   delete old;
   return {};

@@ -10,8 +10,10 @@
 #include <cstddef>
 #include <memory>
 
+#include "fault/notifier_word.h"
 #include "pervma/error.h"
 #include "pervma/notifier.h"
+#include "sync/native_platform.h"
 
 namespace pervma {
 
@@ -32,9 +34,7 @@ class Notifiers {
   Result<void> add(PageNotifier& notifier) noexcept;
   void remove(PageNotifier& notifier) noexcept;
 
-  const List* list() const noexcept {
-    return list_.load(std::memory_order_acquire);  // [F14] pairs with [F15]
-  }
+  const List* list() const noexcept { return BasicNotifierWord<NativePlatform, List>::look(list_); }
 
  private:
   std::atomic<List*> list_{nullptr};

@@ -27,7 +27,7 @@ Frame PageCache::find_held(uint64_t index) const noexcept {
 Frame PageCache::find(uint64_t index) const noexcept {
   const Slot* slot = find_slot(index);
   if (slot == nullptr) return {};
-  const uint32_t value = slot->load(std::memory_order_acquire);  // [F3] pairs with [F4]
+  const uint32_t value = Word::page(*slot);
   return is_page(value) ? Frame{value} : Frame{};
 }
 
@@ -68,8 +68,7 @@ PageCache::Page PageCache::read_in(Slot& slot, uint64_t index) noexcept {
       frames_.hold(page.frame);  // The caller's.
     }
   }
-  const uint32_t before =
-      slot.exchange(page.frame.number, std::memory_order_release);  // [F4] pairs with [F3], [F16]
+  const uint32_t before = Word::end_filling(slot, page.frame.number);
   // The address is only a key to the kernel: the slot may be gone by then.
   if (before != kFilling) futex_wake_all(&slot);
   // The object became shorter while its page was read, or just before.
@@ -85,12 +84,7 @@ PageCache::Put PageCache::put(uint64_t index, Frame frame) noexcept {
   Slot* const slot = make_slot(index);
   if (slot == nullptr) return Put::out_of_memory;
   frames_.set_mappers(frame, mappers_, index);
-  uint32_t none = 0;
-  if (!slot->compare_exchange_strong(none, frame.number,
-                                     std::memory_order_release,  // [F4] pairs with [F3], [F16]
-                                     std::memory_order_relaxed)) {
-    return Put::there;
-  }
+  if (!Word::put(*slot, frame.number)) return Put::there;
   if (!has_page(index)) {  // As in read_in().
     FrameGather gather;
     (void)take_out(*slot, frame.number, gather);
@@ -106,10 +100,10 @@ bool PageCache::take_out(Slot& slot, uint32_t value, FrameGather& gather) noexce
 }
 
 void PageCache::truncate() noexcept {
-  truncations_.fetch_add(1, std::memory_order_seq_cst);  // [F12] pairs with [F5]
+  truncations_.begin();
   const uint64_t size = object_.size();
   FrameGather gather;
-  if (Node* root = root_.load(std::memory_order_acquire)) {  // [F10] pairs with [F7]
+  if (Node* root = Word::look(root_)) {
     drop_from(*root, 0, (size >> kPageShift) + ((size & kPageMask) != 0 ? 1 : 0), gather);
   }
   frames_.retire(gather);
@@ -133,16 +127,15 @@ void PageCache::drop_from(Node& node, uint64_t base, uint64_t first, FrameGather
   }
   for (; slot < kSlots; ++slot) {
     if (node.shift > 0) {
-      Node* below = static_cast<Inner&>(node).children[slot].load(
-          std::memory_order_acquire);  // [F11] pairs with [F9]
+      Node* below = Word::look(static_cast<Inner&>(node).children[slot]);
       if (below != nullptr) drop_from(*below, base + slot * step, first, gather);
       continue;
     }
     Slot& page = static_cast<Leaf&>(node).pages[slot];
-    uint32_t value = page.load(std::memory_order_acquire);  // [F16] pairs with [F4]
+    uint32_t value = Word::page(page);
     while (value == kFilling || value == kFillingAwaited) {
       if (page.compare_exchange_weak(value, kFillingStale, std::memory_order_relaxed)) break;
-      value = page.load(std::memory_order_acquire);  // [F16] pairs with [F4]
+      value = Word::page(page);
     }
     if (is_page(value)) (void)take_out(page, value, gather);
   }
@@ -162,12 +155,11 @@ void PageCache::wait_until_filled(Slot& slot, uint32_t seen) noexcept {
 }
 
 PageCache::Slot* PageCache::find_slot(uint64_t index) const noexcept {
-  Node* node = root_.load(std::memory_order_acquire);  // [F6] pairs with [F7]
+  Node* node = Word::look(root_);
   if (node == nullptr || !covers(*node, index)) return nullptr;
   while (node->shift > 0) {
     auto* inner = static_cast<Inner*>(node);
-    node = inner->children[slot_of(index, inner->shift)].load(
-        std::memory_order_acquire);  // [F8] pairs with [F9]
+    node = Word::look(inner->children[slot_of(index, inner->shift)]);
     if (node == nullptr) return nullptr;
   }
   return &static_cast<Leaf*>(node)->pages[slot_of(index, 0)];
@@ -185,7 +177,7 @@ PageCache::Slot* PageCache::make_slot(uint64_t index) noexcept {
     if (node == nullptr) {
       node = make_node(inner->shift - kIndexBits);
       if (node == nullptr) return nullptr;
-      child.store(node, std::memory_order_release);  // [F9] pairs with [F8], [F11]
+      Word::publish(child, node);
     }
   }
   return &static_cast<Leaf*>(node)->pages[slot_of(index, 0)];
@@ -200,7 +192,7 @@ bool PageCache::grow(uint64_t index) noexcept {
     if (root != nullptr) {
       static_cast<Inner*>(above)->children[0].store(root, std::memory_order_relaxed);
     }
-    root_.store(above, std::memory_order_release);  // [F7] pairs with [F6], [F10]
+    Word::publish(root_, above);
     root = above;
   }
   return true;

@@ -18,7 +18,9 @@
 #include <cstdint>
 #include <mutex>
 
+#include "fault/cache_word.h"
 #include "fault/frame_pool.h"
+#include "fault/truncations.h"
 #include "pervma/file.h"
 #include "vm/open_file.h"
 
@@ -59,14 +61,9 @@ class PageCache {
 
   // Drops the pages that begin beyond the object's size and empties the rest of the last one.
   // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks, under the lock
-  // of the entry's table, whether a truncation began since he looked at the size. The caller takes
-  // that lock later, and finds the entry, or took it earlier, and is seen; or he met no table at
-  // all, and then whoever makes or finds it afterwards sees the new count, because the count and
-  // the tables' places are in one total order.
+  // of the entry's table, whether a truncation began since he looked at the size (truncations.h).
   void truncate() noexcept;
-  uint32_t truncations() const noexcept {
-    return truncations_.load(std::memory_order_seq_cst);  // [F5] pairs with [F12]
-  }
+  uint32_t truncations() const noexcept { return truncations_.count(); }
   // Calls visit(index, frame) for every page of [first, first + count) that is there.
   template <class Visit>
   void for_each(uint64_t first, uint64_t count, Visit visit) noexcept;
@@ -102,7 +99,8 @@ class PageCache {
     using Node::Node;
     std::atomic<Node*> children[kSlots]{};
   };
-  using Slot = std::atomic<uint32_t>;
+  using Word = BasicCacheWord<NativePlatform>;
+  using Slot = Word::Slot;
 
   static unsigned slot_of(uint64_t index, unsigned shift) noexcept {
     return static_cast<unsigned>(index >> shift) & (kSlots - 1);
@@ -125,7 +123,7 @@ class PageCache {
   FramePool& frames_;
   BackingObject& object_;
   Mappers* const mappers_;  // held
-  std::atomic<uint32_t> truncations_{0};
+  BasicTruncations<NativePlatform> truncations_;
   std::atomic<Node*> root_{nullptr};
   std::mutex write_back_mutex_;
   std::mutex nodes_mutex_;  // for making nodes; nothing else is locked under it

@@ -45,10 +45,7 @@ PageEntry PageTable::make_table(Slot& slot) noexcept {
   frames_.meta(frame).next = 0;  // Nothing is kept.
   const PageEntry made = PageEntry::table(frame);
   uint64_t seen = 0;
-  if (slot.compare_exchange_strong(seen, made.bits(),
-                                   std::memory_order_seq_cst)) {  // [P7] pairs with [P6], [P7]
-    return made;
-  }
+  if (EntryWord::publish(slot, seen, made.bits())) return made;
   frames_.give_back(frame, FrameUse::table, Fill::zero);
   return PageEntry::from_bits(seen);
 }

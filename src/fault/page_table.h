@@ -36,20 +36,18 @@ class LeafSlot {
   bool met_huge() const noexcept { return lock_ != nullptr; }
   SpinLock& lock() const noexcept PERVMA_RETURN_CAPABILITY(lock_) { return *lock_; }
 
-  PageEntry load() const noexcept {
-    return PageEntry::from_bits(slot_->load(std::memory_order_acquire));  // [P4] pairs with [P5]
-  }
+  PageEntry load() const noexcept { return PageEntry::from_bits(EntryWord::look(*slot_)); }
   // Unordered: under the lock, or to compare.
   PageEntry peek() const noexcept {
     return PageEntry::from_bits(slot_->load(std::memory_order_relaxed));
   }
   // Publishes the frame's contents with the entry.
   void set(PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
-    slot_->store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+    EntryWord::set(*slot_, entry.bits());
   }
   // The same for the entry `n` further, under the same lock.
   void set_ahead(std::ptrdiff_t n, PageEntry entry) const noexcept PERVMA_REQUIRES(lock_) {
-    slot_[n].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+    EntryWord::set(slot_[n], entry.bits());
   }
   // The same in a table that nobody else can reach yet.
   void init(PageEntry entry) const noexcept {
@@ -90,7 +88,7 @@ struct LeafSpan {
   }
   PageEntry peek(unsigned index) const noexcept { return at(index).peek(); }
   void set(unsigned index, PageEntry entry) const noexcept PERVMA_REQUIRES(lock) {
-    slots[index].store(entry.bits(), std::memory_order_release);  // [P5] pairs with [P4]
+    EntryWord::set(slots[index], entry.bits());
   }
 };
 
@@ -178,7 +176,7 @@ class PageTable {
   }
   Slot* slots(Frame table) const noexcept { return reinterpret_cast<Slot*>(frames_.data(table)); }
   static PageEntry descend(const Slot& slot) noexcept {
-    return PageEntry::from_bits(slot.load(std::memory_order_seq_cst));  // [P6] pairs with [P7]
+    return PageEntry::from_bits(EntryWord::descend(slot));
   }
   // What is found where there is no leaf.
   LeafSlot no_leaf(PageEntry entry, Frame table) const noexcept {

@@ -63,19 +63,9 @@ unsigned Reclaim::turn(unsigned wanted) noexcept {
 }
 
 bool Reclaim::evict(Frame frame, Age age) noexcept {
-  Mappers* mappers = nullptr;
-  uint64_t index = 0;
-  {
-    const RcuReader rcu;
-    const FrameMeta& meta = frames_.meta(frame);
-    mappers = meta.mappers.load(std::memory_order_acquire);  // [F20] pairs with [F19]
-    index = meta.index.load(std::memory_order_relaxed);
-    if (mappers == nullptr || !mappers->try_hold()) return false;
-    if (!frames_.try_hold(frame)) {
-      mappers->drop();
-      return false;
-    }
-  }
+  FrameMeta& meta = frames_.meta(frame);
+  const auto [mappers, index] = FrameWord::find(meta.refs, meta.mappers, meta.index);
+  if (mappers == nullptr) return false;
   uint32_t slot = 0;
   {
     const MappersGuard guard(mappers);

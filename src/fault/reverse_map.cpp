@@ -45,8 +45,7 @@ Result<void> SoftMmu::write_back(OpenFile& file, uint64_t first_page, PageCount 
   cache.for_each(first_page, pages.value, [&](uint64_t index, Frame frame) {
     std::atomic<uint32_t>& dirty = frames_.meta(frame).dirty;
     if (dirty.load(std::memory_order_relaxed) == 0 || !cache.has_page(index)) return;
-    // Sees the tables of all who have marked it, though only the last one's mark was there.
-    (void)dirty.exchange(0, std::memory_order_acquire);  // [F18] pairs with [F17]
+    FrameWord::take_dirty(dirty);
     write_protect_all(cache, index);
     std::array<std::byte, kPageSize> bytes;
     copy_frame(bytes, frames_.data(frame));

@@ -18,8 +18,7 @@ SoftMmu::Reach SoftMmu::load(Address a, std::span<std::byte> to) const noexcept 
     const PageEntry entry = slot.load();
     if (!entry.allows(Right::user)) return Reach::faults;
     load_from_frame(to, frames_.data(entry.frame()) + a.offset_in_page());
-    // The copy is good if the frame was here all the time; it may have become another's otherwise.
-    std::atomic_thread_fence(std::memory_order_acquire);  // [P8] pairs with [P9]
+    EntryWord::end_load();
     const PageEntry now = slot.peek();
     if (!now.allows(Right::user) || now.frame() != entry.frame()) continue;
     if (!now.is_young()) [[unlikely]]
@@ -36,8 +35,7 @@ SoftMmu::Reach SoftMmu::store(Address a, std::span<const std::byte> from) noexce
   const SpinGuard guard(slot.lock());
   const PageEntry entry = slot.peek();
   if (!entry.allows(Right::write)) return Reach::faults;
-  // Whoever loads these bytes through an older entry of the frame also sees that it is gone.
-  std::atomic_thread_fence(std::memory_order_release);  // [P9] pairs with [P8]
+  EntryWord::begin_store();
   if (!entry.is_young()) [[unlikely]]
     slot.set(entry.used());
   store_to_frame(frames_.data(entry.frame()) + a.offset_in_page(), from);

@@ -197,10 +197,7 @@ class SoftMmu final : public Mmu {
   std::optional<Error> fill_private(const VmaFields&, Address, const Fillment&, Frame*) noexcept;
   std::optional<Error> fill_shared(const VmaFields&, Address, const Fillment&, Frame*) noexcept;
   std::optional<Error> move_page(const PageMove&, Address to, Address from) noexcept;
-  void mark_dirty(Frame frame) noexcept {
-    (void)frames_.meta(frame).dirty.fetch_or(1,
-                                             std::memory_order_release);  // [F17] pairs with [F18]
-  }
+  void mark_dirty(Frame frame) noexcept { FrameWord::mark_dirty(frames_.meta(frame).dirty); }
   Step serve_swapped(const FaultRequest&, LeafSlot, PageEntry seen) noexcept;  // swap_fault.cpp
   void page_out(Range, Reclaim&) noexcept;
   // Gives up what an entry that is no more had, under its table's lock.

@@ -7,7 +7,11 @@
 #include <new>
 #include <utility>
 
+#include "fault/slot_word.h"
+
 namespace pervma {
+
+using SlotWord = BasicSlotWord<NativePlatform>;
 
 std::unique_ptr<Swap> Swap::create(FramePool& frames, std::shared_ptr<PageStore> store) noexcept {
   constexpr uint64_t kMost = uint64_t{1} << 31;
@@ -89,14 +93,13 @@ void Swap::give_back(Frame frame) noexcept {
 }
 
 void Swap::hold(uint32_t slot) noexcept {
-  const uint32_t before = slots_[slot].refs.fetch_add(1, std::memory_order_relaxed);
+  const uint32_t before = SlotWord::hold(slots_[slot].refs);
   PERVMA_ASSERT_OP(before, >, 0u);
 }
 
 void Swap::drop(uint32_t number, SlotGather& gather) noexcept {
   Slot& slot = slots_[number];
-  const uint32_t before =
-      slot.refs.fetch_sub(1, std::memory_order_acq_rel);  // [F13] pairs with [F13]
+  const uint32_t before = SlotWord::drop(slot.refs);
   PERVMA_ASSERT_OP(before, >, 0u);
   if (before != 1) return;
   slot.next = gather.head_;

@@ -171,6 +171,57 @@ enum class Site : uint16_t {
   // checks
   maple_slot_before_pivot,  // a slot gets its entry before the boundary moves
 
+  // --- fault/spin_lock.h: orders
+  spin_take,       // [P1]
+  spin_take_late,  // [P2]
+  spin_release,    // [P3]
+  // checks
+  spin_refuses_held,  // nobody takes what another holds
+  spin_late_refuses_held,
+
+  // --- fault/entry_word.h: orders
+  entry_look,     // [P4]
+  entry_set,      // [P5]
+  table_look,     // [P6]
+  table_publish,  // [P7]
+  load_ends,      // [P8]
+  store_begins,   // [P9]
+  huge_set,       // [P10]
+  huge_look,      // [P11]
+
+  // --- fault/frame_word.h: orders
+  frame_is_sole,     // [F1]
+  frame_drop,        // [F2]
+  frame_owned,       // [F19]
+  frame_owner,       // [F20]
+  frame_dirty,       // [F17]
+  frame_write_back,  // [F18]
+  // checks
+  frame_hold_refuses_free,        // a frame on its way out is not held again
+  frame_find_refuses_ended_list,  // nor is such a list gone to
+
+  // --- fault/truncations.h: orders
+  truncations_look,  // [F5]
+  truncation,        // [F12]
+
+  // --- fault/cache_word.h: orders
+  cache_look,       // [F6]
+  cache_node,       // [F7]
+  cache_page_look,  // [F3]
+  cache_page_read,  // [F4]
+  cache_page_put,   // [F4]
+
+  // --- fault/notifier_word.h: orders
+  notifiers_look,  // [F14]
+  notifiers_set,   // [F15]
+
+  // --- fault/slot_word.h: orders
+  slot_drop,  // [F13]
+
+  // --- vm/identity_word.h: orders
+  identity_look,  // [V1]
+  identity_set,   // [V2]
+
   // --- late_end.h: checks
   late_end_waits_again,  // for those who came in the first grace period
 

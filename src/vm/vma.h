@@ -102,9 +102,7 @@ class alignas(64) Vma : public VmaWithLock<L>, public MapperLink {
     this->user_ = UserRegistration(context, modes);
   }
   // Under the anon lock of the space and the mmap lock for read, or write-locked, or detached.
-  void set_anon_vma(AnonVma* a) noexcept {
-    this->anon_vma_.store(a, std::memory_order_release);  // [V2] pairs with [V1]
-  }
+  void set_anon_vma(AnonVma* a) noexcept { IdentityWord::set(this->anon_vma_, a); }
   bool chain_is_singular() const noexcept { return ancestors == nullptr; }
 
   // The list that the VMA is in, if it is in one. Under the mmap lock for write, or while nobody

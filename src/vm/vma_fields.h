@@ -10,10 +10,13 @@
 #include "sync/native_platform.h"
 #include "sync/racy.h"
 #include "vm/anon_vma.h"
+#include "vm/identity_word.h"
 #include "vm/open_file.h"
 #include "vm/user_context.h"
 
 namespace pervma {
+
+using IdentityWord = BasicIdentityWord<NativePlatform, AnonVma>;
 
 // What fault and mapping code needs of a VMA.
 class VmaFields {
@@ -35,10 +38,7 @@ class VmaFields {
   // Page offset that the address has in the VMA's object.
   uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - range.start) >> kPageShift); }
 
-  // [V1] pairs with [V2]: who sees the identity also sees what its maker wrote into it.
-  AnonVma* anon_vma() const noexcept {
-    return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
-  }
+  AnonVma* anon_vma() const noexcept { return IdentityWord::look(anon_vma_); }
   // The list in which whoever comes from one of its frames finds the VMA; null: it has no such
   // frames yet. Of a copy only inside the read section in which it was made.
   Mappers* mappers() const noexcept {
@@ -98,9 +98,7 @@ class RacyVmaFields {
   Address start() const noexcept { return range.start; }
   Address end() const noexcept { return range.end; }
   uint64_t pgoff_at(Address a) const noexcept { return pgoff + ((a - start()) >> kPageShift); }
-  AnonVma* anon_vma() const noexcept {
-    return anon_vma_.load(std::memory_order_acquire);  // [V1] pairs with [V2]
-  }
+  AnonVma* anon_vma() const noexcept { return IdentityWord::look(anon_vma_); }
   // The list in which whoever comes from one of its frames finds the VMA; null: it has no such
   // frames yet. Of a copy only inside the read section in which it was made.
   Mappers* mappers() const noexcept {

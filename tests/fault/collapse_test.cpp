@@ -243,7 +243,7 @@ class AtStart final : public PageNotifier {
 
 // Gives `other` the time to come to its end, if nothing holds it up.
 void let_run(const std::atomic<bool>& other) {
-  for (int i = 0; i < 2000 && !other.load(); ++i) std::this_thread::yield();
+  for (int i = 0; i < 100 && !other.load(); ++i) std::this_thread::yield();
 }
 
 // It would find a place before its pages go, and make it a huge page of zeros afterwards.

@@ -259,7 +259,7 @@ class RelacyRcuRead {
 
 // Which thread holds what is the scenarios' business.
 struct RelacyTracker {
-  enum class Kind : uint8_t { mmap_read, mmap_write, vma_read };
+  enum class Kind : uint8_t { mmap_read, mmap_write, vma_read, page_table };
   static void acquired(Kind, const void*) {}
   static void released(Kind, const void*) {}
   static void downgraded(const void*) {}
