@@ -396,7 +396,7 @@ class DuringAChange final : public MapObserver {
 };
 
 // R7: neighbours are looked at under the mmap lock only, and under a VMA lock that is only tried.
-TEST_P(FaultPath, no_identity_is_taken_from_a_neighbour_while_a_writer_has_the_map) {
+TEST_P(FaultPath, r7_no_identity_is_taken_from_a_neighbour_while_a_writer_has_the_map) {
   DuringAChange observer;
   SpaceOptions options;
   options.design = GetParam();

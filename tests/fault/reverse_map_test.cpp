@@ -44,7 +44,7 @@ TEST_P(ReverseMap, pages_lead_back_after_cuts_merges_and_moves) {
 }
 
 // R25: the neighbour gets the identity of the pages that come to it.
-TEST_P(ReverseMap, a_touched_range_that_moves_beside_an_untouched_one_brings_its_identity) {
+TEST_P(ReverseMap, r25_a_touched_range_that_moves_beside_an_untouched_one_brings_its_identity) {
   const Address base{0x4000'0000};
   Range r = map_at(base, 4);
   for (uint64_t p = 0; p < 4; ++p) write64(page_of(r, p), p + 1);

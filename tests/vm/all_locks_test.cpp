@@ -110,7 +110,7 @@ TYPED_TEST(AllLocks, spaces_of_one_family_take_all_locks_one_after_the_other) {
 }
 
 // R12: entries of a VMA are changed under its write lock, one VMA after the other.
-TYPED_TEST(AllLocks, a_walker_write_locks_each_vma_whose_entries_it_changes) {
+TYPED_TEST(AllLocks, r12_a_walker_write_locks_each_vma_whose_entries_it_changes) {
   this->build("aa.RRaa");
   std::vector<Range> walked;
   this->mmu_.on_clear_written = [&](Range part) {

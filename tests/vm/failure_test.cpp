@@ -57,7 +57,7 @@ class Failure : public SpaceTest<L> {
 };
 TYPED_TEST_SUITE(Failure, EveryDesign);
 
-TYPED_TEST(Failure, no_memory_leaves_the_space_as_it_was) {
+TYPED_TEST(Failure, r27_no_memory_leaves_the_space_as_it_was) {
   const auto all = [this](const char* what, const char* drawing, auto act) {
     SCOPED_TRACE(what);
     this->expect_all_or_nothing(drawing, act);
@@ -113,7 +113,7 @@ TYPED_TEST(Failure, a_fork_that_fails_leaves_the_parent_and_an_empty_child) {
 
 // R24: whatever the copy had before it was stopped is gone when its lock is released, pages
 // included.
-TYPED_TEST(Failure, a_fork_that_is_stopped_halfway_leaves_an_empty_child) {
+TYPED_TEST(Failure, r24_a_fork_that_is_stopped_halfway_leaves_an_empty_child) {
   this->build("aaRRaaNNaa");
   ASSERT_EQ(this->advise(2, 2, Advice::dontfork), 0);
   const std::string before = this->state();
@@ -136,7 +136,7 @@ TYPED_TEST(Failure, a_fork_that_is_stopped_halfway_leaves_an_empty_child) {
 }
 
 // R5: no fault can come between the copy of a VMA and the end of the fork.
-TYPED_TEST(Failure, a_forks_parent_vmas_stay_locked_from_before_their_copy_until_its_end) {
+TYPED_TEST(Failure, r5_a_forks_parent_vmas_stay_locked_from_before_their_copy_until_its_end) {
   this->build("aaRRaaNNaa");
   std::vector<Address> copied;
   this->mmu_.on_copy = [&](const VmaFields& vma) {

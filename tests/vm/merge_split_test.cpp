@@ -256,7 +256,7 @@ TYPED_TEST(MergeSplit, a_touched_vma_gives_the_neighbour_it_merges_with_its_iden
 }
 
 // R8: a VMA that grows over touched pages gets their identity only when its readers have left.
-TYPED_TEST(MergeSplit, the_identity_of_a_survivor_waits_for_its_readers) {
+TYPED_TEST(MergeSplit, r8_the_identity_of_a_survivor_waits_for_its_readers) {
   if constexpr (kLocksVmas<TypeParam>) {
     this->build("aaaa");
     ASSERT_EQ(this->move(2, 2, 2, 8), 8);

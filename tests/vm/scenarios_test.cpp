@@ -71,6 +71,9 @@ using R9 = Scenario;
 using R10 = Scenario;
 using R17 = Scenario;
 using R18 = Scenario;
+using R20 = Scenario;
+using R28 = Scenario;
+using R29 = Scenario;
 
 // Stack growth moves bounds while a fault under the VMA lock reads them.
 TEST_F(R2, a_growing_stacks_bounds_move_only_after_its_write_lock) {
@@ -219,6 +222,114 @@ TEST_F(R18, a_stopped_fork_leaves_the_parents_vmas_as_they_were) {
     EXPECT_TRUE(space().try_read_vma(page_at(1)));
   }
   EXPECT_EQ(unmap(0, 2), 0);
+}
+
+// A VMA shrinks and another one appears while the first is locked: between what was looked for and
+// what is found there seems to be a gap that never was.
+TEST_F(R20, a_gap_that_never_was_is_not_believed) {
+  ASSERT_TRUE(map(1, 11, kRw));
+  auto* const found_first = space().vma_at(page_at(1));
+  bool first = true;
+  const Listen listen([&](Step step, RefcountLock::Near& near) {
+    if (step != Step::begin_read || !first) return;
+    first = false;
+    EXPECT_EQ(&near, &found_first->near);
+    std::thread([&] {
+      ASSERT_TRUE(map(0, 1, Prot::read));
+      EXPECT_EQ(protect(1, 7, Prot::read), 0);
+    }).join();
+    // Still there, and free to be locked.
+    EXPECT_EQ(found_first->range, (Range{page_at(8), page_at(12)}));
+  });
+  const auto found = space().lock_next_vma(page_at(0), page_at(40));
+  EXPECT_FALSE(first);
+  ASSERT_NE(found.vma, nullptr);
+  EXPECT_EQ(found.vma->range, (Range{page_at(0), page_at(8)}));
+  space().end_read(*found.vma, found.token);
+}
+
+// A mapping over old ones is refused when they are gone already. Here that is found out before:
+// they stay, pages and all.
+TEST_F(R28, a_mapping_over_old_ones_that_is_refused_leaves_them_whole) {
+  SpaceOptions options = small_space(Design::refcount);
+  options.address_space_limit = bytes_of_pages(8);
+  const auto begin = [&] {
+    remake(options);
+    build("aarraa");
+    for (const uint64_t p : {0u, 1u, 4u, 5u}) ASSERT_TRUE(write(p));
+  };
+  const auto expect_whole = [&] {
+    for (uint64_t p = 0; p < 6; ++p) {
+      const std::optional<VmaInfo> v = space().find_vma(page_at(p));
+      ASSERT_TRUE(v) << p;
+      EXPECT_EQ(v->flags.has(VmaFlag::write), p < 2 || p > 3) << p;
+    }
+    for (const uint64_t p : {0u, 1u, 4u, 5u}) EXPECT_TRUE(mmu_.has(page_at(p))) << p;
+    EXPECT_EQ(space().mapped_pages(), PageCount{6});
+    EXPECT_EQ(space().check(), "");
+  };
+  begin();
+  EXPECT_EQ(error_of(map(1, 10, kRw)), ENOMEM);  // More than may be mapped.
+  expect_whole();
+  // And when memory for the new one cannot be had, at whatever point.
+  for (int n = 0;; ++n) {
+    ASSERT_LT(n, 100);
+    SCOPED_TRACE(n);
+    begin();
+    int left = n;
+    const AllocationHook hook{[](void* l) { return (*static_cast<int*>(l))-- <= 0; }, &left};
+    context_.nodes.set_allocation_hook(hook);
+    context_.vmas<WatchedLock>().set_allocation_hook(hook);
+    const int error = error_of(map(1, 4, Prot::read));
+    context_.nodes.set_allocation_hook({});
+    context_.vmas<WatchedLock>().set_allocation_hook({});
+    if (error == 0) break;
+    EXPECT_EQ(error, ENOMEM);
+    expect_whole();
+  }
+  EXPECT_FALSE(mmu_.has(page_at(1)));
+  EXPECT_EQ(space().check(), "");
+}
+
+// A flag that is set under a VMA read lock, by an atomic operation, is lost to a writer who stores
+// what he computed from a copy. Here every flag is the writers': also the mark of guard pages, and
+// who computes flags keeps the mark that a merge brought meanwhile.
+TEST_F(R29, the_mark_of_guards_is_a_writers_and_no_other_writer_loses_it) {
+  ASSERT_TRUE(map(0, 4, kRw));
+  Actor writer;
+  Signal locking;
+  {
+    const std::optional<VmaRead> reader = space().try_read_vma(page_at(1));
+    ASSERT_TRUE(reader);
+    writer.start([&] {
+      {
+        const Listen listen([&](Step step, RefcountLock::Near&) {
+          if (step == Step::lock_write) locking.set();
+        });
+        EXPECT_EQ(advise(1, 1, Advice::guard_install), 0);
+      }
+      locking.set();
+    });
+    locking.wait();
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_FALSE(reader->info().flags.has(VmaFlag::maybe_guard));
+      std::this_thread::yield();
+    }
+  }
+  writer.wait();
+  EXPECT_TRUE(space().find_vma(page_at(1))->flags.has(VmaFlag::maybe_guard));
+  // Advice that joins the VMA with a neighbour that has no guards, from either side.
+  ASSERT_TRUE(map(4, 4, kRw));
+  ASSERT_EQ(advise(4, 4, Advice::dontfork), 0);
+  ASSERT_EQ(advise(0, 4, Advice::dontfork), 0);
+  EXPECT_EQ(space().map_count(), 1u);
+  EXPECT_TRUE(space().find_vma(page_at(1))->flags.has(VmaFlag::maybe_guard));
+  ASSERT_TRUE(map(8, 4, kRw));
+  ASSERT_EQ(advise(8, 4, Advice::dontfork), 0);
+  EXPECT_EQ(space().map_count(), 1u);
+  EXPECT_TRUE(space().find_vma(page_at(9))->flags.has(VmaFlag::maybe_guard));
+  EXPECT_EQ(protect(0, 12, Prot::read), 0);
+  EXPECT_TRUE(space().find_vma(page_at(1))->flags.has(VmaFlag::maybe_guard));
 }
 
 }  // namespace
