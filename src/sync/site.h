@@ -169,7 +169,8 @@ enum class Site : uint16_t {
   maple_is_dead,    // [T7]
   maple_mark_dead,  // [T8]
   // checks
-  maple_slot_before_pivot,  // a slot gets its entry before the boundary moves
+  maple_slot_before_pivot,    // a slot gets its entry before the boundary moves
+  maple_publish_before_dead,  // a node is reachable before those that it replaces are marked
 
   // --- fault/spin_lock.h: orders
   spin_take,       // [P1]

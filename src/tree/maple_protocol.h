@@ -74,10 +74,18 @@ struct MapleProtocol {
                P::order(Site::maple_publish, std::memory_order_release));  // [T2] pairs with [T1]
   }
 
-  // After publish() of the replacement.
   static void mark_dead(Mark& mark) noexcept {
     mark.store(1,
                P::order(Site::maple_mark_dead, std::memory_order_release));  // [T8] pairs with [T7]
+  }
+
+  // The node behind `child` takes the place of those that `mark_old` marks dead: it is reachable
+  // before, so that a walk that begins at a mark does not lead to a marked node again.
+  template <class MarkOld>
+  static void replace(Word& slot, uint64_t child, MarkOld&& mark_old) noexcept {
+    if (P::keep(Site::maple_publish_before_dead)) publish(slot, child);
+    mark_old();
+    if (!P::keep(Site::maple_publish_before_dead)) publish(slot, child);
   }
 
   // The slot keeps its bounds and gets another entry.

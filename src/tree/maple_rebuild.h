@@ -29,7 +29,7 @@ void MapleWriter<P>::start_tree() noexcept {
 template <class P>
 void MapleWriter<P>::clear(Ref root) noexcept {
   list(root, 0, root.head().count);
-  Protocol::publish(tree_.root_, 0);
+  replace(tree_.root_, 0);
   tree_.height_ = 0;
   dispose_listed();
 }
@@ -75,7 +75,7 @@ void MapleWriter<P>::rebuild() noexcept {
     const Step& left = left_[above];
     const Step& right = right_[above];
     if (items.count == 1 && left.node == right.node && left.slot == right.slot) {
-      Protocol::publish(left.node.inner()->slots[left.slot], items.item[0].word);
+      replace(left.node.inner()->slots[left.slot], items.item[0].word);
       update_gaps(level, items.item[0].gap);
       dispose_listed();
       return;
@@ -100,7 +100,7 @@ void MapleWriter<P>::replace_root(Items& items, unsigned height) noexcept {
   }
   PERVMA_ASSERT_OP(height, <, kMapleMaxHeight);
   tree_.height_ = height;
-  Protocol::publish(tree_.root_, items.item[0].word);
+  replace(tree_.root_, items.item[0].word);
   dispose_listed();
 }
 

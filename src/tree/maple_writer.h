@@ -145,7 +145,9 @@ class MapleWriter {
   Node* make_node() noexcept;
   // Replaced by this store, with the children [from, to) as whole subtrees.
   void list(Ref node, unsigned from, unsigned to) noexcept;
-  // After publication: marks all that is listed dead, and lets go of it.
+  // The child takes the place of all that is listed, which is dead from now on.
+  void replace(Word& slot, uint64_t child) noexcept;
+  // Lets go of it.
   void dispose_listed() noexcept;
 
   BasicMapleTree<P>& tree_;
@@ -155,6 +157,7 @@ class MapleWriter {
   uint64_t removed_gap_ = 0;  // by a change within one leaf
   Growth growth_ = Growth::anywhere;
   unsigned records_ = 0;
+  NodeCount gone_;               // marked dead, and not yet disposed of
   Step left_[kMapleMaxHeight];   // the way to the first index that changes
   Step right_[kMapleMaxHeight];  // and to the last one; rebuild only
   MapleRecord<P> listed_[4 * kMapleMaxHeight];
@@ -258,7 +261,7 @@ bool MapleWriter<P>::store_in_leaf() noexcept {
   list(at.node, 0, 0);
   typename Protocol::Word& slot =
       level == 0 ? tree_.root_ : left_[level - 1].node.inner()->slots[left_[level - 1].slot];
-  Protocol::publish(slot, Ref(leaf).word());
+  replace(slot, Ref(leaf).word());
   settle_gap(at, *leaf);
   dispose_listed();
   return true;
@@ -339,20 +342,26 @@ void MapleWriter<P>::list(Ref node, unsigned from, unsigned to) noexcept {
 }
 
 template <class P>
-void MapleWriter<P>::dispose_listed() noexcept {
+void MapleWriter<P>::replace(Word& slot, uint64_t child) noexcept {
   // Listed from the leaves up; disposed of from the top down, see MapleRecord.
-  NodeCount gone;
-  for (unsigned i = records_; i-- > 0;) {
-    listed_[i].for_each([&](Ref node) noexcept {
-      Protocol::mark_dead(node.head().dead);
-      ++(node.is_leaf() ? gone.leaves : gone.inners);
-    });
-  }
-  tree_.nodes_.leaves -= gone.leaves;
-  tree_.nodes_.inners -= gone.inners;
+  Protocol::replace(slot, child, [this]() noexcept {
+    for (unsigned i = records_; i-- > 0;) {
+      listed_[i].for_each([this](Ref node) noexcept {
+        Protocol::mark_dead(node.head().dead);
+        ++(node.is_leaf() ? gone_.leaves : gone_.inners);
+      });
+    }
+  });
+}
+
+template <class P>
+void MapleWriter<P>::dispose_listed() noexcept {
+  tree_.nodes_.leaves -= gone_.leaves;
+  tree_.nodes_.inners -= gone_.inners;
   for (unsigned i = records_; i-- > 0;) tree_.dispose(listed_[i]);
   records_ = 0;
-  tree_.after_disposal(gone.sum());
+  tree_.after_disposal(gone_.sum());
+  gone_ = {};
   tree_.trim_stock();
 }
 

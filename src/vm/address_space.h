@@ -40,7 +40,8 @@ class ShownAddress {
 };
 
 // Why lock_vma_under_rcu() came back without a VMA: the fault path counts them apart.
-enum class LookupEnd : uint8_t { locked, aborted };
+// `missed`, a detached VMA, is looked up again: no caller sees it.
+enum class LookupEnd : uint8_t { locked, aborted, missed };
 
 template <VmaLockDesign L>
 class BasicAddressSpace : public AddressSpace {
@@ -150,6 +151,8 @@ class BasicAddressSpace : public AddressSpace {
 
  protected:
   static constexpr uint8_t kMaxMisses = 2;
+  [[gnu::always_inline]] Lookup look_once(Address) const noexcept;
+  [[gnu::noinline, gnu::cold]] Lookup look_again(Address) const noexcept;
 
   std::optional<PinnedVma> pin_vma(Address) const override;
   void unpin_vma(void* vma, uint64_t token) const noexcept override;

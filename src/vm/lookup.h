@@ -22,31 +22,52 @@ auto BasicAddressSpace<L>::vma_from(Address a) const noexcept -> VmaT* {
 // The fast path of every fault. The tree's answer is a hint: the lock makes the VMA stay, its
 // bounds tell whether it is the right one (read only now: rule R14).
 template <VmaLockDesign L>
+[[gnu::always_inline]] inline auto BasicAddressSpace<L>::look_once(Address a) const noexcept
+    -> Lookup {
+  const auto aborted = [&] {
+    PERVMA_PROBE(vma_abort, this, a.value);
+    return Lookup{LookupEnd::aborted, 0, nullptr, {}};
+  };
+  VmaT* const v = vma_at(a);  // A fresh walk each time (rule R17).
+  if (v == nullptr) return aborted();
+  const auto attempt = L::begin_read(v->near, v->far, mm_);
+  if (attempt.outcome == ReadTry::contended) return aborted();
+  if (attempt.outcome == ReadTry::detached) {
+    PERVMA_PROBE(vma_miss, this, a.value);
+    return {LookupEnd::missed, 0, nullptr, {}};
+  }
+  if (!v->range.contains(a)) {
+    L::end_read(v->far, attempt.token);
+    return aborted();
+  }
+  return {LookupEnd::locked, 0, v, attempt.token};
+}
+
+template <VmaLockDesign L>
 inline auto BasicAddressSpace<L>::lock_vma_under_rcu(Address a) const noexcept -> Lookup {
   if constexpr (!kLocksVmas<L>) return {LookupEnd::aborted, 0, nullptr, {}};
   const RcuReader rcu;
-  uint8_t misses = 0;
-  for (;;) {
-    VmaT* const v = vma_at(a);  // A fresh walk each time (rule R17).
-    const auto aborted = [&] {
+  Lookup found = look_once(a);
+  if (found.end == LookupEnd::missed) [[unlikely]]
+    found = look_again(a);
+  return found;
+}
+
+// A detached VMA stays in the tree for a moment: twice, then the mmap lock decides. Out of line:
+// what a loop keeps in registers would cost every fault.
+template <VmaLockDesign L>
+[[gnu::noinline, gnu::cold]] auto BasicAddressSpace<L>::look_again(Address a) const noexcept
+    -> Lookup {
+  for (uint8_t misses = 1;; ++misses) {
+    Lookup found = look_once(a);
+    const bool missed = found.end == LookupEnd::missed;
+    found.misses = misses;
+    if (!missed) return found;
+    if (misses == kMaxMisses) {
       PERVMA_PROBE(vma_abort, this, a.value);
-      return Lookup{LookupEnd::aborted, misses, nullptr, {}};
-    };
-    if (v == nullptr) return aborted();
-    const auto attempt = L::begin_read(v->near, v->far, mm_);
-    if (attempt.outcome == ReadTry::contended) return aborted();
-    if (attempt.outcome == ReadTry::detached) {
-      // It stays in the tree for a moment after its detach: twice, then the mmap lock decides.
-      PERVMA_PROBE(vma_miss, this, a.value);
-      if (misses == kMaxMisses) return aborted();
-      ++misses;
-      continue;
+      found.end = LookupEnd::aborted;
+      return found;
     }
-    if (!v->range.contains(a)) {
-      L::end_read(v->far, attempt.token);
-      return aborted();
-    }
-    return {LookupEnd::locked, misses, v, attempt.token};
   }
 }
 

@@ -1,9 +1,9 @@
 // The tree's stores beside two readers: a boundary moves in the old leaf, then a copy replaces it.
 //
 // mutants: maple_child maple_publish maple_entry maple_exchange maple_pivot maple_boundary
-// mutants: maple_is_dead maple_mark_dead maple_slot_before_pivot
+// mutants: maple_is_dead maple_mark_dead maple_slot_before_pivot maple_publish_before_dead
 // They remove, one at a time, the acquires and releases of nodes, entries, pivots and dead marks,
-// and swap the two stores of a moving boundary.
+// and swap the two stores of a moving boundary, and publication and dead mark.
 #include "tree/maple_protocol.h"
 
 #include "platform.h"
@@ -53,8 +53,7 @@ static constexpr auto store = [] {
   leaves[1].pivots[0].store(12, std::memory_order_relaxed);
   leaves[1].slots[0].store(4, std::memory_order_relaxed);
   leaves[1].slots[1].store(2, std::memory_order_relaxed);
-  Protocol::publish(root, 1);
-  Protocol::mark_dead(leaves[0].dead);
+  Protocol::replace(root, 1, [] { Protocol::mark_dead(leaves[0].dead); });
 };
 
 int main() {

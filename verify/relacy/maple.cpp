@@ -111,8 +111,7 @@ struct Publish : TreeScenario<Publish> {
     }
     objects[3].make(0, 9);
     leaves[1].fill(9, 3, 2);
-    Protocol::publish(root, 1);
-    Protocol::mark_dead(leaves[0].dead);
+    Protocol::replace(root, 1, [this] { Protocol::mark_dead(leaves[0].dead); });
     P::synchronize_rcu();
     leaves[0].fill(3, 2, 1);
   }
@@ -133,8 +132,7 @@ struct DeadMark : TreeScenario<DeadMark> {
     }
     objects[3].make(0, 9);
     leaves[1].fill(9, 3, 2);
-    Protocol::publish(root, 1);
-    Protocol::mark_dead(leaves[0].dead);
+    Protocol::replace(root, 1, [this] { Protocol::mark_dead(leaves[0].dead); });
   }
 };
 
