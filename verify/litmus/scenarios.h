@@ -46,16 +46,21 @@ int reuse_by_another_space() {
   return 0;
 }
 
-// A writer is stopped while it waits for a reader, or too late for that: R18. Whether or not it
-// was, readers and the next writer get in.
+// Readers and the next writer, whatever happened before.
+template <auto& kVma>
+void get_in_again() {
+  assert(kVma.try_read(mm) != 0);
+  kVma.write_hold(mm, 12);
+  assert(kVma.try_read(mm) == 12);
+}
+
+// A writer is stopped while it waits for a reader, or too late for that: R18.
 template <auto& kVma>
 int stopped_writer() {
   attached<kVma>();
   run([] { (void)kVma.try_read(mm); }, [] { kVma.write_hold_or_stop(mm, 11, {&stopped}); },
       [] { stopped.store(1, std::memory_order_relaxed); });
-  assert(kVma.try_read(mm) != 0);
-  kVma.write_hold(mm, 12);
-  assert(kVma.try_read(mm) == 12);
+  get_in_again<kVma>();
   return 0;
 }
 
