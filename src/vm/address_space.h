@@ -290,6 +290,7 @@ class BasicAddressSpace : public AddressSpace {
   // --- lifecycle.h ---
   [[nodiscard]] bool fork_anon_vma(VmaT& child, const VmaT& parent) noexcept;
   Result<bool> copy_one(const VmaT& from) noexcept PERVMA_REQUIRES(mm_);
+  VmaT* detach_everything() noexcept PERVMA_REQUIRES(mm_);
   void take_down(Address end) noexcept PERVMA_REQUIRES(mm_);
 
   // --- maps.h ---

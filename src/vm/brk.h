@@ -94,16 +94,16 @@ auto BasicAddressSpace<L>::expand_stack(Address address) noexcept -> VmaT* {
   VmaT* v = vma_from(start);
   if (v == nullptr || v->start() <= start) return v;
   if (!v->flags().has(VmaFlag::growsdown) || start < options_.lowest) return nullptr;
-  if (v->end() - start > options_.stack_limit) return nullptr;
   const uint64_t grow = (v->start() - start) >> kPageShift;
-  if (grow > v->pgoff) return nullptr;
   const VmaT* below = prev_of(v->start());
   if (below != nullptr && !below->flags().has(VmaFlag::growsdown) &&
       below->flags().has_any(kAccessFlags) && start - below->end() < kStackGuardGap) {
     return nullptr;
   }
-  if (!may_map(grow) || !may_lock(v->flags(), grow << kPageShift)) return nullptr;
+  // As in Linux a stack that reaches its limit has its identity by then, and merges accordingly.
   if (!reserve({0, 1}) || !prepare_anon_vma(*v)) return nullptr;
+  if (grow > v->pgoff || v->end() - start > options_.stack_limit) return nullptr;
+  if (!may_map(grow) || !may_lock(v->flags(), grow << kPageShift)) return nullptr;
   v->lock_write(mm_);
   {
     const MappersGuard guard(v->joined());

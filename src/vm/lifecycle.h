@@ -23,9 +23,12 @@ BasicAddressSpace<L>::~BasicAddressSpace() {
   PERVMA_ASSERT(exited_);
 }
 
+// Most pages go beside faults and readers. Each VMA's readers have left before it is detached;
+// whoever is still on his way to one finds an empty tree or a detached VMA, and nothing at the
+// address: so the tree forgets them before one is freed, and faults that came in between have left
+// pages that go now. A space that was used again after its exit is emptied again.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::exit() noexcept {
-  if (exited_) return;
   {
     const MmapRead read(mm_);
     MapleTree::Cursor cursor(tree_, 0);
@@ -34,14 +37,48 @@ void BasicAddressSpace<L>::exit() noexcept {
     }
   }
   const MmapWrite write(mm_);
-  take_down(options_.top);
+  exited_ = true;
+  if (VmaT* const first = detach_everything()) {
+    const Range all{Address{0}, options_.top};
+    mmu_.zap(all);
+    for (VmaT* v = first; v != nullptr; v = v->next_detached) leave_mappers(*v);
+    mmu_.free_tables(all, all);
+    for (VmaT* v = first; v != nullptr;) {
+      VmaT* const next = v->next_detached;
+      destroy(*v);
+      v = next;
+    }
+  }
   while (spares_ != nullptr) destroy(take_spare());
   reaper_.flush();
-  exited_ = true;
 }
 
-// Ends the VMAs below `end`, whose pages are gone, and empties the tree whatever it holds above.
-// Nobody can look a VMA up any more, or could yet: they are freed directly.
+// Write-locks and detaches every VMA, then empties the tree. The VMAs, in a list.
+template <VmaLockDesign L>
+auto BasicAddressSpace<L>::detach_everything() noexcept -> VmaT* {
+  VmaT* first = nullptr;
+  VmaT** link = &first;
+  {
+    MapleTree::Cursor cursor(tree_, 0);
+    for (void* p = cursor.find(0, kLastIndex); p != nullptr; p = cursor.next(kLastIndex)) {
+      VmaT& v = *static_cast<VmaT*>(p);
+      v.lock_write(mm_);
+      L::detach(v.near, v.far, mm_);
+      --map_count_;
+      *link = &v;
+      link = &v.next_detached;
+    }
+  }
+  *link = nullptr;
+  tree_.clear();
+  PERVMA_ASSERT_OP(map_count_, ==, 0u);
+  mapped_pages_ = 0;
+  locked_pages_ = 0;
+  return first;
+}
+
+// Of a fork's child that nobody has seen: ends the VMAs below `end`, whose pages are gone, and
+// empties the tree whatever it holds above. They are freed directly.
 template <VmaLockDesign L>
 void BasicAddressSpace<L>::take_down(Address end) noexcept {
   tree_.set_rcu_mode(RcuMode::off);
