@@ -125,8 +125,11 @@ TEST_P(Exit, waits_for_the_readers_of_each_vma_and_a_fault_behind_it_can_be_stop
     wait_until_locked(r.start);
     std::stop_source source;
     source.request_stop();
-    EXPECT_EQ(space_->handle_fault(r.start, Access::write, FaultOrigin::kernel, source.get_token()),
-              FaultOutcome::interrupted);
+    std::jthread([&] {
+      EXPECT_EQ(
+          space_->handle_fault(r.start, Access::write, FaultOrigin::kernel, source.get_token()),
+          FaultOutcome::interrupted);
+    }).join();
     behind.emplace([&] { outcome = fault(r.start, Access::write); });
     for (int i = 0; i < 100; ++i) std::this_thread::yield();
     EXPECT_FALSE(exited.load());
