@@ -79,6 +79,7 @@ TEST_P(Exit, threads_that_are_in_it_find_nothing_any_more) {
   for (int round = 0; round < kRounds; ++round) {
     space_ = new_space();
     std::vector<Range> ranges;
+    ranges.reserve(8);
     for (int i = 0; i < 8; ++i) {
       ranges.push_back(map_at(kHigh + i * 2 * kPages * kPageSize, kPages, kRw,
                               i % 2 == 0 ? kAnon : kSharedAnon));
@@ -86,6 +87,7 @@ TEST_P(Exit, threads_that_are_in_it_find_nothing_any_more) {
     std::atomic<int> begun{0};
     std::atomic<int> odd{0};
     std::vector<std::jthread> threads;
+    threads.reserve(3);
     for (unsigned t = 0; t < 3; ++t) {
       threads.emplace_back([&, t] {
         for (uint64_t n = t;; n += 7) {
@@ -290,6 +292,7 @@ TEST_P(Stack, grows_once_for_threads_that_want_it_at_once) {
   constexpr uint64_t kDepth = 64;
   const Range stack = stack_at(kHigh, 1);
   std::vector<std::jthread> threads;
+  threads.reserve(3);
   for (unsigned t = 0; t < 3; ++t) {
     threads.emplace_back([&, t] {
       for (uint64_t page = 1 + t; page <= kDepth; page += 1 + t) {
