@@ -116,8 +116,8 @@ class AddressSpace {
   // string must outlive the space.
   virtual Result<void> map_special(Range, Prot, const char* name) = 0;
   // What a process's end does: pages go under the mmap lock for read, then every VMA under write.
-  // The counters stay readable; the destructor does it if nobody has. Nobody else may be inside a
-  // call meanwhile.
+  // Other threads may be in calls: those that come too late find nothing mapped. The counters stay
+  // readable; the destructor does it, again if need be.
   virtual void exit() noexcept = 0;
   // Says that the mapping at this address is the main stack, for to_maps().
   virtual void set_stack(Address) = 0;
