@@ -116,7 +116,7 @@ TEST_P(Exit, waits_for_the_readers_of_each_vma_and_a_fault_behind_it_can_be_stop
   std::atomic<bool> exited{false};
   std::jthread exiting;
   std::optional<std::jthread> behind;
-  FaultOutcome outcome = FaultOutcome::resolved;
+  FaultOutcome outcome = FaultOutcome::bus_error;
   {
     const std::optional<VmaRead> reader = space_->try_read_vma(r.start);
     ASSERT_TRUE(reader);
@@ -139,8 +139,8 @@ TEST_P(Exit, waits_for_the_readers_of_each_vma_and_a_fault_behind_it_can_be_stop
   }
   exiting.join();
   behind.reset();
-  // The writers of `count` shut nobody out before they are alone.
-  EXPECT_TRUE(outcome == FaultOutcome::map_error || GetParam() == Design::count);
+  // It may have been in time.
+  EXPECT_TRUE(outcome == FaultOutcome::map_error || outcome == FaultOutcome::resolved);
   expect_empty();
 }
 
