@@ -139,11 +139,37 @@ int pervma_range_map_check(pervma_range_map* map, char* text, size_t size);
 typedef struct pervma_engine pervma_engine;
 typedef struct pervma_space pervma_space;
 
+typedef struct pervma_page_store pervma_page_store;
+
 typedef struct pervma_engine_options {
   uint32_t size;
-  uint32_t reserved;
-  uint64_t frames; /* 4 KiB frames at most; 0: the default */
+  uint32_t reserved; /* 0 */
+  uint64_t frames;   /* the memory limit: 4 KiB frames at most; 0: the default */
+  uint64_t present;  /* of these, made present at once */
+  /* Where pages go when the frames are used up; null: nowhere, and then a fault is ENOMEM. One
+   * engine's only; pervma_page_store_destroy() may come before the engine's end. */
+  pervma_page_store* swap;
+  uint32_t collapser_thread; /* 1: a thread of the engine makes huge pages */
+  uint32_t reserved2;        /* 0 */
 } pervma_engine_options;
+
+typedef struct pervma_engine_stats {
+  uint32_t size;
+  uint32_t reserved;
+  uint64_t frames_used; /* by pages and page caches */
+  uint64_t swap_out;    /* pages written to the store, and brought back by faults */
+  uint64_t swap_in;
+  uint64_t swap_write_errors; /* the page stayed in memory */
+  uint64_t swap_read_errors;  /* the fault was a bus error */
+  uint64_t swapped;           /* pages whose place is the store now */
+} pervma_engine_stats;
+
+enum {
+  PERVMA_HUGE_DEFAULT = 0, /* as advised */
+  PERVMA_HUGE_REFUSED = 1,
+  PERVMA_HUGE_ADVISED = 2,
+  PERVMA_HUGE_ALWAYS = 3
+};
 
 typedef struct pervma_space_options {
   uint32_t size;
@@ -153,14 +179,30 @@ typedef struct pervma_space_options {
   uint64_t top;
   uint64_t mmap_base;
   uint64_t max_map_count;
+  uint64_t stack_limit;         /* RLIMIT_STACK, bytes */
+  uint64_t address_space_limit; /* RLIMIT_AS, bytes */
+  uint64_t memlock_limit;       /* RLIMIT_MEMLOCK, bytes; 0: none */
+  uint32_t huge_pages;          /* PERVMA_HUGE_... */
+  uint32_t reserved2;           /* 0 */
 } pervma_space_options;
 
 enum { PERVMA_READ = 0, PERVMA_WRITE = 1, PERVMA_EXEC = 2 };
 typedef int pervma_access; /* one of these; an integer, so that any value may be passed */
 
+/* A file of the host, made or emptied, which has no name any more when the call returns. Errors of
+ * open(2) and ftruncate(2). */
+int pervma_file_store_create(const char* path, uint64_t pages, pervma_page_store** store);
+enum { PERVMA_LZ4 = 0, PERVMA_ZSTD = 1 };
+/* Compressed memory, `bytes` at most; in the library pervma_compressed. */
+int pervma_compressed_store_create(int compression, uint64_t pages, uint64_t bytes,
+                                   pervma_page_store** store);
+/* The caller's handle; an engine that uses the store keeps it. Null: nothing. */
+void pervma_page_store_destroy(pervma_page_store* store);
+
 int pervma_engine_create(const pervma_engine_options* options, pervma_engine** engine);
 /* All its spaces must be gone. Null: nothing. */
 void pervma_engine_destroy(pervma_engine* engine);
+int pervma_engine_get_stats(pervma_engine* engine, pervma_engine_stats* stats);
 int pervma_space_create(pervma_engine* engine, const pervma_space_options* options,
                         pervma_space** space);
 /* As fork(2) duplicates a process's space. */
@@ -168,7 +210,7 @@ int pervma_space_fork(pervma_engine* engine, pervma_space* parent, pervma_space*
 void pervma_space_destroy(pervma_space* space);
 
 /* The system calls of the same names, with Linux's values of prot, flags and advice and Linux's
- * errors. Mappings are anonymous (MAP_ANONYMOUS must be set). */
+ * errors. Mappings of pervma_mmap() are anonymous (MAP_ANONYMOUS must be set). */
 int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot,
                 uint32_t flags, uint64_t* at);
 int pervma_munmap(pervma_space* space, uint64_t address, uint64_t length);
@@ -193,6 +235,94 @@ int pervma_store(pervma_space* space, uint64_t address, const void* from, size_t
 /* The text of /proc/PID/maps with a final null, and its length without it in *length (written
  * always). ERANGE: `size` is too small; `text` may be null when size is 0. */
 int pervma_maps(pervma_space* space, char* text, size_t size, size_t* length);
+
+/* --- Files (include/pervma/file.h) ------------------------------------------------------------ */
+
+typedef struct pervma_object pervma_object; /* something with pages: the caller's */
+typedef struct pervma_file pervma_file;     /* one opening of it in one engine */
+
+enum {
+  PERVMA_OBJECT_UNAUDITED = 0, /* faults on its pages are served under the mmap lock */
+  PERVMA_OBJECT_AUDITED = 1,   /* read_page takes no lock that is held while calling a space */
+  PERVMA_OBJECT_MEMORY = 2     /* besides, it never waits */
+};
+
+/* Called from any thread, by several at once, while an opening exists; they may not call a space.
+ * The two of pages return 0 or an errno number. */
+typedef struct pervma_object_options {
+  uint32_t size;
+  uint32_t vma_lock_safety; /* PERVMA_OBJECT_... */
+  void* context;
+  /* Bytes now. Whoever makes it fewer says so afterwards with pervma_file_truncate(). */
+  uint64_t (*get_size)(void* context);
+  /* Fills 4 KiB, which are zero, with page `index`; bytes beyond the size must stay zero. */
+  int (*read_page)(void* context, uint64_t index, void* page);
+  /* Keeps what was stored through shared mappings, for pervma_msync(); null: nothing is kept. */
+  int (*write_page)(void* context, uint64_t index, const void* page);
+  /* Once, when the handle and the last opening and mapping are gone; may be null. */
+  void (*destroy)(void* context);
+  const char* name; /* as /proc/PID/maps shows it; copied; null: empty */
+  uint64_t inode;
+  uint32_t device_major;
+  uint32_t device_minor;
+} pervma_object_options;
+
+/* EINVAL: get_size or read_page is null. */
+int pervma_object_create(const pervma_object_options* options, pervma_object** object);
+/* The caller's handle; openings keep the object. Null: nothing. */
+void pervma_object_release(pervma_object* object);
+
+enum { PERVMA_FILE_READ_ONLY = 0, PERVMA_FILE_READ_WRITE = 1 };
+int pervma_file_open(pervma_engine* engine, pervma_object* object, int mode, pervma_file** file);
+/* Mappings keep it open. Before the engine's end. Null: nothing. */
+void pervma_file_close(pervma_file* file);
+/* The object has become shorter: pages beyond its end leave every mapping. */
+int pervma_file_truncate(pervma_file* file);
+/* mmap(2) of a file; the offset is in bytes. */
+int pervma_mmap_file(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot,
+                     uint32_t flags, pervma_file* file, uint64_t offset, uint64_t* at);
+/* msync(2), with Linux's flags. */
+int pervma_msync(pervma_space* space, uint64_t address, uint64_t length, uint32_t flags);
+
+/* --- VMAs ------------------------------------------------------------------------------------- */
+
+/* Flags of a VMA, among others. */
+enum {
+  PERVMA_VMA_READ = 1 << 0,
+  PERVMA_VMA_WRITE = 1 << 1,
+  PERVMA_VMA_EXEC = 1 << 2,
+  PERVMA_VMA_SHARED = 1 << 3,
+  PERVMA_VMA_GROWSDOWN = 1 << 8,
+  PERVMA_VMA_LOCKED = 1 << 10,
+  PERVMA_VMA_DONT_COPY = 1 << 15,
+  PERVMA_VMA_SEALED = 1 << 25
+};
+
+typedef struct pervma_vma {
+  uint32_t size;
+  uint32_t flags; /* PERVMA_VMA_... */
+  uint64_t start;
+  uint64_t end;
+  uint64_t page_offset; /* pages into the file */
+  uint64_t inode;       /* of the file; 0: anonymous */
+} pervma_vma;
+
+/* One VMA, held by its read lock: it stays as it is, and whoever wants to change it waits. In the
+ * caller's memory; zeroed is empty. Not to be copied while it holds something. A thread calls
+ * nothing of the space but the guard while it holds one, and releases it itself. */
+typedef struct pervma_vma_guard {
+  uintptr_t opaque[4];
+} pervma_vma_guard;
+
+/* Takes no lock of the space and never waits. EAGAIN: no VMA is there, a writer is in the way, or
+ * the design locks no VMAs for read. EBUSY: the guard holds one already. */
+int pervma_vma_try_hold(pervma_space* space, uint64_t address, pervma_vma_guard* guard);
+/* What it holds; `vma->size` is the caller's. EINVAL: it is empty. */
+int pervma_vma_guard_get(const pervma_vma_guard* guard, pervma_vma* vma);
+/* An empty guard, null: nothing. */
+void pervma_vma_guard_release(pervma_vma_guard* guard);
+/* A copy of what is at the address, under the mmap lock for read. ENOENT: nothing. */
+int pervma_vma_find(pervma_space* space, uint64_t address, pervma_vma* vma);
 
 #ifdef __cplusplus
 }

@@ -5,15 +5,7 @@
 #include <span>
 
 #include "capi/c_common.h"
-#include "pervma/c.h"
-#include "pervma/pervma.h"
-
-struct pervma_engine {
-  std::unique_ptr<pervma::Engine> engine;
-};
-struct pervma_space {
-  std::unique_ptr<pervma::AddressSpace> space;
-};
+#include "capi/c_handles.h"
 
 namespace {
 
@@ -34,7 +26,7 @@ int error_of_fault(FaultOutcome outcome) noexcept {
   return EIO;
 }
 
-// False: no design has that name.
+// False: no design has that name, or huge_pages is none of its values.
 bool fill(const pervma_space_options& from, SpaceOptions& to) noexcept {
   if (from.design != nullptr) {
     const std::optional<Design> design = design_from_name(from.design);
@@ -45,6 +37,16 @@ bool fill(const pervma_space_options& from, SpaceOptions& to) noexcept {
   if (from.top != 0) to.top = Address{from.top};
   if (from.mmap_base != 0) to.mmap_base = Address{from.mmap_base};
   if (from.max_map_count != 0) to.max_map_count = from.max_map_count;
+  if (from.stack_limit != 0) to.stack_limit = from.stack_limit;
+  if (from.address_space_limit != 0) to.address_space_limit = from.address_space_limit;
+  if (from.memlock_limit != 0) to.memlock_limit = from.memlock_limit;
+  switch (from.huge_pages) {
+    case PERVMA_HUGE_DEFAULT: break;
+    case PERVMA_HUGE_REFUSED: to.huge_pages = HugePages::refused; break;
+    case PERVMA_HUGE_ADVISED: to.huge_pages = HugePages::advised; break;
+    case PERVMA_HUGE_ALWAYS: to.huge_pages = HugePages::always; break;
+    default: return false;
+  }
   return true;
 }
 
@@ -62,12 +64,23 @@ uint32_t pervma_c_abi(void) { return PERVMA_C_ABI; }
 const char* pervma_version(void) { return version().data(); }
 const char* pervma_error_name(int error) { return error_name(Error{error}).data(); }
 
+int pervma_file_store_create(const char* path, uint64_t pages, pervma_page_store** store) {
+  if (path == nullptr || store == nullptr) return EINVAL;
+  return guarded(
+      [&] { return capi::hand_out_store(make_file_store(path, PageCount{pages}), store); });
+}
+
+void pervma_page_store_destroy(pervma_page_store* store) { delete store; }
+
 int pervma_engine_create(const pervma_engine_options* options, pervma_engine** engine) {
   pervma_engine_options given;
   if (engine == nullptr || !capi::read_sized(options, given)) return EINVAL;
   return guarded([&] {
     EngineOptions to;
     if (given.frames != 0) to.frames = PageCount{given.frames};
+    to.present = PageCount{given.present};
+    if (given.swap != nullptr) to.swap = given.swap->store;
+    if (given.collapser_thread != 0) to.collapser = CollapserKind::thread;
     Result<std::unique_ptr<Engine>> made = Engine::create(to);
     if (!made) return static_cast<int>(made.error());
     *engine = new pervma_engine{std::move(*made)};
@@ -76,6 +89,21 @@ int pervma_engine_create(const pervma_engine_options* options, pervma_engine** e
 }
 
 void pervma_engine_destroy(pervma_engine* engine) { delete engine; }
+
+int pervma_engine_get_stats(pervma_engine* engine, pervma_engine_stats* stats) {
+  if (engine == nullptr || stats == nullptr || stats->size < 2 * sizeof(uint32_t)) return EINVAL;
+  const SwapCounters swap = engine->engine->swap_counters();
+  const pervma_engine_stats all{.size = stats->size,
+                                .reserved = 0,
+                                .frames_used = engine->engine->frames_used().value,
+                                .swap_out = swap.out,
+                                .swap_in = swap.in,
+                                .swap_write_errors = swap.write_errors,
+                                .swap_read_errors = swap.read_errors,
+                                .swapped = swap.slots};
+  std::memcpy(stats, &all, std::min(sizeof all, size_t{stats->size}));
+  return 0;
+}
 
 int pervma_space_create(pervma_engine* engine, const pervma_space_options* options,
                         pervma_space** space) {

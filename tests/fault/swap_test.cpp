@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "fault/paged_address_space.h"
+#include "pervma/c.h"
 #include "sync/rcu.h"
 #include "tests/fault/failing_store.h"
 #include "tests/fault/space_fixture.h"
@@ -50,6 +51,28 @@ TEST(CompressedStore, takes_no_more_memory_than_it_may) {
   EXPECT_EQ(store->write(3, noise).error(), Error::nomem);
   store->discard(1);
   EXPECT_TRUE(store->write(3, noise));
+}
+
+TEST(CompressedStore, is_made_for_c_too) {
+  pervma_page_store* store = nullptr;
+  EXPECT_EQ(pervma_compressed_store_create(PERVMA_ZSTD + 1, 10, kPageSize, &store), EINVAL);
+  EXPECT_EQ(pervma_compressed_store_create(PERVMA_LZ4, 10, kPageSize, nullptr), EINVAL);
+  ASSERT_EQ(pervma_compressed_store_create(PERVMA_ZSTD, 1'000, 4'000'000, &store), 0);
+  pervma_engine* engine = nullptr;
+  const pervma_engine_options options{.size = sizeof options,
+                                      .reserved = 0,
+                                      .frames = 64,
+                                      .present = 0,
+                                      .swap = store,
+                                      .collapser_thread = 0,
+                                      .reserved2 = 0};
+  ASSERT_EQ(pervma_engine_create(&options, &engine), 0);
+  pervma_page_store_destroy(store);
+  pervma_engine_stats stats{};
+  stats.size = sizeof stats;
+  EXPECT_EQ(pervma_engine_get_stats(engine, &stats), 0);
+  EXPECT_EQ(stats.frames_used, 0u);
+  pervma_engine_destroy(engine);
 }
 
 TEST(FileStore, tells_why_it_cannot_be_made) {
