@@ -17,6 +17,8 @@ constexpr const char* kScenario = "faults";
 constexpr unsigned kPages = 256;  // of one thread, touched one after the other
 constexpr uint64_t kArea = kPages * kPageSize;
 constexpr uint64_t kAreaStep = 2 * kArea;  // so that no two threads share a page table
+constexpr unsigned kHugePages = 512;       // small ones in a huge one
+constexpr uint64_t kHuge = kHugePages * kPageSize;
 
 class KernelMemory {
  public:
@@ -53,21 +55,33 @@ class SoftMemory {
     space_ = std::move(*space);
     good_ = true;
     for (uint64_t i = 0; i < ranges && good_; ++i) good_ = map(kOthers + 2 * i * kPageSize, 1);
-    for (unsigned t = 0; t < threads && good_; ++t) good_ = map(area(t), kPages);
+    for (unsigned t = 0; t < threads && good_; ++t) {
+      good_ = map(area(t), kPages) && map(huge_area(t), kHugePages);
+    }
   }
   bool good() const noexcept { return good_; }
   static uint64_t area(unsigned thread) noexcept { return kFirst + thread * kAreaStep; }
+  static uint64_t huge_area(unsigned thread) noexcept { return kFirstHuge + thread * 2 * kHuge; }
   bool touch(uint64_t a, Access access) {
     return space_->handle_fault(Address{a}, access) == FaultOutcome::resolved;
   }
-  bool discard(uint64_t a) {
-    return space_->advise(Address{a}, kArea, Advice::dontneed).has_value();
+  bool discard(uint64_t a, uint64_t bytes = kArea) {
+    return space_->advise(Address{a}, bytes, Advice::dontneed).has_value();
+  }
+  bool collapse(uint64_t a) {
+    return space_->advise(Address{a}, kHuge, Advice::collapse).has_value();
+  }
+  // The next store to the huge page faults.
+  bool take_and_give_rights(uint64_t a) {
+    return space_->protect(Address{a}, kHuge, Prot::read).has_value() &&
+           space_->protect(Address{a}, kHuge, Prot::read | Prot::write).has_value();
   }
   Design design() const noexcept { return space_->design(); }
 
  private:
   static constexpr uint64_t kFirst = uint64_t{1} << 40;
   static constexpr uint64_t kOthers = uint64_t{1} << 41;
+  static constexpr uint64_t kFirstHuge = uint64_t{1} << 42;
 
   bool map(uint64_t a, uint64_t pages) {
     return space_
@@ -128,6 +142,56 @@ void fault(S& s, const Variant& v, Worker& w) {
   w.note_wrong(wrong);
 }
 
+// Of 512 small pages, which are written and taken away again without being measured.
+void collapse(SoftMemory& s, Worker& w) {
+  const uint64_t a = s.huge_area(w.index());
+  uint64_t wrong = 0;
+  const auto begin_anew = [&] {
+    if (!s.discard(a, kHuge)) ++wrong;
+    for (unsigned i = 0; i < kHugePages; ++i) {
+      if (!s.touch(a + i * kPageSize, Access::write)) ++wrong;
+    }
+  };
+  begin_anew();
+  w.run_undone(
+      1,
+      [&](unsigned) {
+        if (!s.collapse(a)) ++wrong;
+      },
+      [&](unsigned) { begin_anew(); });
+  w.note_wrong(wrong);
+}
+
+// One fault that gives 2 MiB the right to be written back, which two mprotects took.
+void write_to_huge(SoftMemory& s, Worker& w) {
+  const uint64_t a = s.huge_area(w.index());
+  uint64_t wrong = 0;
+  if (!s.touch(a, Access::write) || !s.collapse(a) || !s.take_and_give_rights(a)) ++wrong;
+  w.run_undone(
+      1,
+      [&](unsigned) {
+        if (!s.touch(a, Access::write)) ++wrong;
+      },
+      [&](unsigned) {
+        if (!s.take_and_give_rights(a)) ++wrong;
+      });
+  w.note_wrong(wrong);
+}
+
+void add_huge_cases(std::vector<Case>& cases, SoftMemory& s, uint64_t ranges, unsigned threads) {
+  const auto add = [&](const char* variant, void (*work)(SoftMemory&, Worker&)) {
+    cases.push_back({.scenario = kScenario,
+                     .variant = variant,
+                     .subject = std::string(design_name(s.design())),
+                     .ranges = ranges,
+                     .crews = {{.role = {}, .threads = threads, .work = [&s, work](Worker& w) {
+                                  work(s, w);
+                                }}}});
+  };
+  add("collapse", collapse);
+  add("write-to-huge", write_to_huge);
+}
+
 template <class S>
 void add_cases(std::vector<Case>& cases, std::string_view subject, S& s, uint64_t ranges,
                unsigned threads) {
@@ -165,6 +229,7 @@ BenchResult bench_faults(const BenchOptions& options) {
       if (kernel != nullptr) add_cases(cases, "kernel", *kernel, ranges, threads);
       for (const auto& s : spaces) {
         add_cases(cases, design_name(s->design()), *s, ranges, threads);
+        add_huge_cases(cases, *s, ranges, threads);
       }
     }
     BenchResult some = run_cases(cases, options.run);

@@ -15,6 +15,9 @@ namespace pervma::bench {
 //   write-after-read  the first store to a page that was loaded from
 // Taking the pages away is not measured there, but in
 //   write-and-drop    the first store to a page, and the page's part of MADV_DONTNEED
+// and, of the designs only, one operation for 2 MiB:
+//   collapse          MADV_COLLAPSE of 512 pages that were written
+//   write-to-huge     the first store after the huge page lost its right to be written
 BenchResult bench_faults(const BenchOptions&);
 
 }  // namespace pervma::bench

@@ -276,6 +276,9 @@ TEST(Faults, every_design_stands_beside_the_kernel) {
       EXPECT_EQ(count_rows(*rows, variant, std::string(design_name(d)).c_str()), 2u);
     }
   }
+  for (const char* variant : {"collapse", "write-to-huge"}) {
+    EXPECT_EQ(count_rows(*rows, variant, "refcount"), 2u);
+  }
 }
 
 TEST(Fork, every_design_stands_beside_the_kernel) {
