@@ -4,30 +4,14 @@
 // mutants: mmap_granted mmap_sees_grant mmap_queue_lock mmap_queue_unlock mmap_no_overtaking
 // They remove, one at a time, the acquires and releases of the lock, of its queue and of the grant,
 // and the newcomer's test for a queue.
-#include "platform.h"
-#include "sync/mmap_lock_slow.h"
+#include "guarded.h"
 
-using namespace pervma;
+using namespace pervma::litmus;
 
-static BasicMmapLock<LitmusPlatform> lock;
-static int first;
-static int second;
-
-static constexpr auto writer = [] {
-  lock.lock_write();
-  ++first;
-  ++second;
-  lock.unlock_write();
-};
-
-static constexpr auto reader = [] {
-  lock.lock_read();
-  assert(first == second);
-  lock.unlock_read();
-};
+static Guarded data;
 
 int main() {
-  litmus::run(reader, writer, writer);
-  assert(first == 2 && second == 2);
+  run([] { data.read_hold(); }, [] { data.write_hold(); }, [] { data.write_hold(); });
+  assert(data.first == 2 && data.second == 2);
   return 0;
 }

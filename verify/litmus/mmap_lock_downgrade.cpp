@@ -3,39 +3,22 @@
 // mutants: mmap_downgrade mmap_grant_waits_for_holders seq_ends_at_downgrade
 // They remove the release of a downgrade; the granting thread's test for holders, before it lets a
 // writer in; and the end of the hold's sequence at a downgrade.
-#include "platform.h"
-#include "sync/mmap_lock_slow.h"
+#include "guarded.h"
 
-using namespace pervma;
+using namespace pervma::litmus;
 
-static BasicMmapLock<LitmusPlatform> lock;
-static int first;
-static int second;
-
-static constexpr auto becomes_reader = [] {
-  lock.lock_write();
-  ++first;
-  ++second;
-  lock.downgrade();
-  assert(first == second);
-  lock.unlock_read();
-};
-
-static constexpr auto writer = [] {
-  lock.lock_write();
-  ++first;
-  ++second;
-  lock.unlock_write();
-};
-
-static constexpr auto reader = [] {
-  lock.lock_read();
-  assert(first == second);
-  lock.unlock_read();
-};
+static Guarded data;
 
 int main() {
-  litmus::run(becomes_reader, writer, reader);
-  assert(first == 2 && second == 2);
+  run(
+      [] {
+        data.lock.lock_write();
+        data.write();
+        data.lock.downgrade();
+        data.read();
+        data.lock.unlock_read();
+      },
+      [] { data.write_hold(); }, [] { data.read_hold(); });
+  assert(data.first == 2 && data.second == 2);
   return 0;
 }

@@ -4,29 +4,13 @@
 // mutants: mmap_grant mmap_read_ends mmap_write_sees_holders mmap_read_sees_writer
 // They remove the acquire with which the granting thread looks at the holders; the release of a
 // read unlock; and the tests of a writer for holders and of a reader for a writer.
-#include "platform.h"
-#include "sync/mmap_lock_slow.h"
+#include "guarded.h"
 
-using namespace pervma;
+using namespace pervma::litmus;
 
-static BasicMmapLock<LitmusPlatform> lock;
-static int first;
-static int second;
-
-static constexpr auto reader = [] {
-  lock.lock_read();
-  assert(first == second);
-  lock.unlock_read();
-};
-
-static constexpr auto writer = [] {
-  lock.lock_write();
-  ++first;
-  ++second;
-  lock.unlock_write();
-};
+static Guarded data;
 
 int main() {
-  litmus::run(reader, reader, writer);
+  run([] { data.read_hold(); }, [] { data.read_hold(); }, [] { data.write_hold(); });
   return 0;
 }
