@@ -65,7 +65,8 @@ class [[nodiscard]] RangeWriter {
 
   // Puts many ranges in, all or none: inval: they are not in order; exist: two of them overlap, or
   // one overlaps a range of the map. Values are moved from. No merge rule is asked. Into an empty
-  // map in linear time, and in one step: its tree is built beside it, full nodes level by level.
+  // map, or one of at most 32 times as many ranges, in linear time, and in one step: its tree is
+  // built beside it, full nodes level by level, of the ranges that are there and the new ones.
   Result<void> load(std::span<RangeEntry<Value>> entries) noexcept;
 
   // Makes two ranges of the one that holds the address and does not begin there; the right one gets
@@ -186,7 +187,7 @@ class [[nodiscard]] RangeWriter {
     return View{detail::RangeCore::bounds(range), Stored::get(detail::range_storage(range))};
   }
 
-  Result<void> load_into_empty(std::span<RangeEntry<Value>> entries) noexcept;
+  Result<void> load_at_once(std::span<RangeEntry<Value>> entries) noexcept;
   Result<void> load_one_by_one(std::span<RangeEntry<Value>> entries) noexcept;
 
   detail::RangeHandle* make(Value& value) noexcept {
@@ -215,22 +216,21 @@ class [[nodiscard]] RangeWriter {
 
 template <class Value>
 Result<void> RangeWriter<Value>::load(std::span<RangeEntry<Value>> entries) noexcept {
-  const bool into_empty = core_->is_empty();
   for (size_t i = 0; i < entries.size(); ++i) {
     const Range range = entries[i].range;
     if (range.empty()) return std::unexpected(Error::inval);
     if (i > 0 && range.start < entries[i - 1].range.start) return std::unexpected(Error::inval);
     if (i > 0 && range.start < entries[i - 1].range.end) return std::unexpected(Error::exist);
-    if (!into_empty && core_->next(range.start.value, range.end.value) != nullptr) {
+    if (core_->next(range.start.value, range.end.value) != nullptr) {
       return std::unexpected(Error::exist);
     }
   }
   if (entries.empty()) return {};
-  return into_empty ? load_into_empty(entries) : load_one_by_one(entries);
+  return core_->loads_at_once(entries.size()) ? load_at_once(entries) : load_one_by_one(entries);
 }
 
 template <class Value>
-Result<void> RangeWriter<Value>::load_into_empty(std::span<RangeEntry<Value>> entries) noexcept {
+Result<void> RangeWriter<Value>::load_at_once(std::span<RangeEntry<Value>> entries) noexcept {
   // The last first, so that they are linked in their order.
   detail::RangeHandle* first = nullptr;
   size_t left = entries.size();
@@ -255,7 +255,9 @@ Result<void> RangeWriter<Value>::load_into_empty(std::span<RangeEntry<Value>> en
 
 template <class Value>
 Result<void> RangeWriter<Value>::load_one_by_one(std::span<RangeEntry<Value>> entries) noexcept {
-  if (!core_->reserve(entries.size())) return std::unexpected(Error::nomem);
+  // A value's own box may fail yet: then those before it are taken out again.
+  const size_t changes = entries.size() * (Stored::kWords ? 1 : 2);
+  if (!core_->reserve(changes)) return std::unexpected(Error::nomem);
   size_t done = 0;
   for (; done < entries.size(); ++done) {
     detail::RangeHandle* const made = make(entries[done].value);

@@ -93,17 +93,16 @@ int copied(int error, const uint64_t (&words)[3], pervma_range* to) noexcept {
 }
 
 int load_error(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
-  const bool into_empty = core.is_empty();
   for (size_t i = 0; i < count; ++i) {
     if (range(ranges[i].start, ranges[i].end).empty()) return EINVAL;
     if (i > 0 && ranges[i].start < ranges[i - 1].start) return EINVAL;
     if (i > 0 && ranges[i].start < ranges[i - 1].end) return EEXIST;
-    if (!into_empty && core.next(ranges[i].start, ranges[i].end) != nullptr) return EEXIST;
+    if (core.next(ranges[i].start, ranges[i].end) != nullptr) return EEXIST;
   }
   return 0;
 }
 
-int load_into_empty(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
+int load_at_once(RangeCore& core, const pervma_range* ranges, size_t count) noexcept {
   const auto bounds = [](const void* all, size_t i) noexcept {
     const pervma_range& at = static_cast<const pervma_range*>(all)[i];
     return range(at.start, at.end);
@@ -311,8 +310,8 @@ int pervma_range_load(pervma_range_map* map, const pervma_range* ranges, size_t 
   if (const int error = load_error(*map->core, ranges, count); error != 0 || count == 0) {
     return error;
   }
-  return map->core->is_empty() ? load_into_empty(*map->core, ranges, count)
-                               : load_one_by_one(*map->core, ranges, count);
+  return map->core->loads_at_once(count) ? load_at_once(*map->core, ranges, count)
+                                         : load_one_by_one(*map->core, ranges, count);
 }
 
 int pervma_range_reserve(pervma_range_map* map, size_t changes) {

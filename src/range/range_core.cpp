@@ -100,7 +100,9 @@ int RangeCore::erase(Range where, const std::stop_token& stop, size_t* count) no
 int RangeCore::retire(Range where, size_t* count) noexcept {
   return body(this).retire(where, count);
 }
-bool RangeCore::is_empty() const noexcept { return static_cast<const Body*>(this)->is_empty(); }
+bool RangeCore::loads_at_once(size_t n) const noexcept {
+  return static_cast<const Body*>(this)->loads_at_once(n);
+}
 RangeHandle* RangeCore::next_made(RangeHandle* range) noexcept {
   return handle_of(static_cast<Cell*>(cell_of(range)->free_next()));
 }

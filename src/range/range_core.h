@@ -72,7 +72,10 @@ class BasicRangeCore final : public detail::RangeCore {
   int erase(Range where, const Stop& stop, size_t* count) noexcept;
   int retire(Range where, size_t* count) noexcept;
   bool reserve(size_t ranges) noexcept;
-  bool is_empty() const noexcept { return tree_.empty(); }
+  // Whether so many at once are better loaded with the map's own than put in one by one.
+  bool loads_at_once(size_t n) const noexcept {
+    return n >= ranges_.load(std::memory_order_relaxed) / kLoadShare;
+  }
   int load(Cell* first, size_t n, Range (*where)(const void* context, size_t i) noexcept,
            const void* context) noexcept;  // range_load.h
   Cell* next(uint64_t from, uint64_t last) noexcept;
@@ -84,6 +87,8 @@ class BasicRangeCore final : public detail::RangeCore {
   // lookup begins anew before it takes the map lock.
   static constexpr int kMaxMisses = 2;
   static constexpr size_t kStockMax = 128;
+  // One by one each needs a reservation of many nodes, at once the map's own ranges are walked.
+  static constexpr size_t kLoadShare = 32;
 
   enum class Found : uint8_t { pinned, nothing, contended, detached };
   struct Attempt {

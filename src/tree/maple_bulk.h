@@ -12,6 +12,7 @@
 
 #include "sync/assert.h"
 #include "tree/maple_tree.h"
+#include "tree/maple_writer.h"
 
 namespace pervma {
 
@@ -129,7 +130,8 @@ class MapleBulk {
 
 template <class P>
 bool BasicMapleTree<P>::reserve_bulk(uint64_t slots) noexcept {
-  const NodeCount needed = MapleBulk<P>(slots).nodes();
+  NodeCount needed = MapleBulk<P>(slots).nodes();
+  needed.leaves += MapleRetire<P>::nodes_for(1);  // The tree that was has one record.
   const NodeCount have = stock_.size();
   const auto missing = [](size_t need, size_t has) { return need > has ? need - has : 0; };
   return pool_.take({missing(needed.leaves, have.leaves), missing(needed.inners, have.inners)},
@@ -138,7 +140,7 @@ bool BasicMapleTree<P>::reserve_bulk(uint64_t slots) noexcept {
 
 template <class P>
 void BasicMapleTree<P>::load_reserved(uint64_t slots, BulkSource& source) noexcept {
-  PERVMA_ASSERT(empty() && slots >= 2);
+  PERVMA_ASSERT_OP(slots, >=, uint64_t{2});
   MapleBulk<P> bulk(slots);
   uint64_t free = 0;  // the first index that is in no slot yet
   uint64_t placed = 0;
@@ -156,9 +158,10 @@ void BasicMapleTree<P>::load_reserved(uint64_t slots, BulkSource& source) noexce
   }
   PERVMA_ASSERT_OP(placed + 1, ==, slots);
   bulk.append(stock_, kMapleMax, 0);
-  nodes_ = bulk.nodes();
-  height_ = bulk.height();
-  MapleProtocol<P>::publish(root_, bulk.root().word());
+  const NodeCount made = bulk.nodes();
+  nodes_ = {nodes_.leaves + made.leaves, nodes_.inners + made.inners};
+  MapleWriter<P>(*this, 0, 0, nullptr)
+      .replace_all(Ref(root_.load(std::memory_order_relaxed)), bulk.root(), bulk.height());
 }
 
 }  // namespace pervma

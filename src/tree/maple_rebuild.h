@@ -27,10 +27,10 @@ void MapleWriter<P>::start_tree() noexcept {
 }
 
 template <class P>
-void MapleWriter<P>::clear(Ref root) noexcept {
-  list(root, 0, root.head().count);
-  replace(tree_.root_, 0);
-  tree_.height_ = 0;
+void MapleWriter<P>::replace_all(Ref old, Ref root, unsigned height) noexcept {
+  if (!old.is_null()) list(old, 0, old.head().count);
+  replace(tree_.root_, root.word());
+  tree_.height_ = height;
   dispose_listed();
 }
 
@@ -65,7 +65,7 @@ void MapleWriter<P>::rebuild() noexcept {
   gather_leaves(items);
   even_out_leaves(items);
   if (covers_all(level) && items.count == 1 && items.item[0].word == 0) {
-    clear(Ref(tree_.root_.load(std::memory_order_relaxed)));
+    replace_all(Ref(tree_.root_.load(std::memory_order_relaxed)), Ref(uint64_t{0}), 0);
     return;
   }
   build_leaves(items, left_[level].first);

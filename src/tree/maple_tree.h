@@ -121,7 +121,8 @@ class BasicMapleTree {
     return store(first, last, nullptr);
   }
 
-  // Fills an empty tree with ranges that come in order, in one step for readers and in linear time.
+  // Makes the tree anew of ranges that come in order, in one step for readers and in linear time.
+  // The source may ask the tree itself, which stays as it is until it has given its last range.
   // `slots`: the ranges, and the empty runs before, between and behind them. reserve_bulk() first;
   // false: out of memory, nothing changed.
   [[nodiscard]] bool reserve_bulk(uint64_t slots) noexcept;

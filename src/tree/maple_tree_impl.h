@@ -1,6 +1,9 @@
 // maple_tree_impl.h: the bodies of BasicMapleTree's larger members, for whoever instantiates it.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+
 #include "tree/maple_bulk.h"
 #include "tree/maple_check.h"
 #include "tree/maple_gaps.h"
@@ -31,11 +34,14 @@ void* BasicMapleTree<P>::load_below(Ref node, uint64_t index) noexcept {
   return reinterpret_cast<void*>(MapleProtocol<P>::entry(leaf->slots[leaf->slot_of(index)]));
 }
 
-// Every store may find the tree one level higher than the one before, but the root has to fill up
-// again in between: after a new root, four stores at least.
+// How much higher may the tree get? The first store may find the root full, and so each node on its
+// way. But a node that was made by a split has room for the children of four stores at least, a new
+// root more: so the level below has to be split four times as often for each further level.
 template <class P>
 NodeCount BasicMapleTree<P>::nodes_needed(unsigned stores) const noexcept {
-  const size_t levels = height_ + 1 + stores / 4;
+  const auto quadruplings =
+      static_cast<unsigned>(stores == 0 ? 0 : (std::bit_width(stores) - 1) / 2);
+  const size_t levels = height_ + 1 + quadruplings;
   const size_t records = kRecordsPerLevel * levels * stores;
   // A batch may be begun for a record when the one before it is full, and another after a flush.
   return {.leaves = kNodesPerLevel * stores + 2 * MapleRetire<P>::nodes_for(records),
@@ -114,7 +120,7 @@ void BasicMapleTree<P>::clear() noexcept {
     P::synchronize_rcu();
     mode_ = RcuMode::off;
   }
-  MapleWriter<P>(*this, 0, 0, nullptr).clear(root);
+  MapleWriter<P>(*this, 0, 0, nullptr).replace_all(root, Ref(uint64_t{0}), 0);
   mode_ = mode;
 }
 

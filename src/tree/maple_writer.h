@@ -29,8 +29,8 @@ class MapleWriter {
   void store() noexcept;
   // False: the range is not empty.
   bool store_if_empty() noexcept;
-  // Unpublishes the root, if that is not done, and disposes of all below it.
-  void clear(MapleRef<P> root) noexcept;
+  // Publishes another root (null: none), and disposes of all below the one that was.
+  void replace_all(MapleRef<P> old, MapleRef<P> root, unsigned height) noexcept;
 
   // A private copy of all nodes from this one down.
   MapleRef<P> copy_below(MapleRef<P> node) noexcept;
@@ -253,7 +253,7 @@ bool MapleWriter<P>::store_in_leaf() noexcept {
   if (count == had && store_in_place(at, t)) return true;
   if (count > kLeafSlots || (count < kLeafMin && level > 0)) return false;
   if (count == 1 && entry_ == 0) {
-    clear(at.node);
+    replace_all(at.node, Ref(uint64_t{0}), 0);
     return true;
   }
   note_gap(at, t);

@@ -123,6 +123,16 @@ TEST_F(RangeFailureTest, a_load) {
   });
 }
 
+TEST_F(RangeFailureTest, a_load_of_few_beside_many) {
+  fill(3000);
+  each_fails([](auto& w) {
+    std::vector<RangeEntry<uint64_t>> entries;
+    entries.reserve(20);
+    for (uint64_t i = 0; i < 20; ++i) entries.push_back({range(90'000 + i * 3, 90'002 + i * 3), i});
+    return w.load(entries);
+  });
+}
+
 TEST_F(RangeFailureTest, a_load_into_an_empty_map) {
   each_fails([](auto& w) {
     std::vector<RangeEntry<uint64_t>> entries;

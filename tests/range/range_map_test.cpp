@@ -212,6 +212,59 @@ TEST_F(RangeMapTest, a_load_into_an_empty_map_is_as_if_inserted_one_by_one) {
   }
 }
 
+// Few beside many and many beside few: one by one, or with the tree made anew.
+TEST_F(RangeMapTest, a_load_beside_ranges_is_as_if_inserted_one_by_one) {
+  std::mt19937_64 random(4);
+  for (int round = 0; round < 60; ++round) {
+    Map loaded = Map::create().value();
+    Map inserted = Map::create().value();
+    std::vector<Map::Entry> entries;
+    const uint64_t share = round % 3 == 0 ? 60 : 1 + random() % 40;  // of one to load
+    const uint64_t places = 1 + random() % 900;
+    for (uint64_t i = 0; i < places; ++i) {
+      const Map::Entry e{range(i * 10 + random() % 3, i * 10 + 3 + random() % 8), random()};
+      if (random() % share == 0) {
+        entries.push_back(e);
+      } else {
+        ASSERT_TRUE(loaded.write()->insert(e.range, e.value));
+      }
+      ASSERT_TRUE(inserted.write()->insert(e.range, e.value));
+    }
+    ASSERT_TRUE(loaded.write()->load(entries));
+    ASSERT_EQ(loaded.check(), "") << round;
+    ASSERT_EQ(text_of(loaded), text_of(inserted));
+    ASSERT_EQ(loaded.stats().ranges, places);
+    const uint64_t gap = 1 + random() % 9;
+    for (const GapSide side : {GapSide::lowest, GapSide::highest}) {
+      EXPECT_EQ(loaded.find_gap(range(0, places * 10 + 100), gap, side),
+                inserted.find_gap(range(0, places * 10 + 100), gap, side));
+    }
+    ASSERT_TRUE(loaded.write()->erase_in(range(places * 3, places * 6 + 1)));
+    ASSERT_EQ(loaded.check(), "") << round;
+  }
+}
+
+// What a reservation takes grows with the stores it is for, not with their square.
+TEST_F(RangeMapTest, a_load_of_few_beside_many_takes_memory_for_few) {
+  int asked = 0;
+  RangeMapOptions<uint64_t> options;
+  options.fail_allocation = [](void* n) { return ++*static_cast<int*>(n) < 0; };
+  options.fail_context = &asked;
+  Map many = Map::create(options).value();
+  std::vector<Map::Entry> old;
+  std::vector<Map::Entry> entries;
+  old.reserve(30'000);
+  entries.reserve(900);
+  for (uint64_t i = 0; i < 30'000; ++i) old.push_back({range(i * 10, i * 10 + 5), i});
+  for (uint64_t i = 0; i < 900; ++i) entries.push_back({range(i * 300 + 5, i * 300 + 7), i});
+  ASSERT_TRUE(many.write()->load(old));
+  asked = 0;
+  ASSERT_TRUE(many.write()->load(entries));
+  // Slabs of 64 KB or more, and one question for each cell.
+  EXPECT_LT(asked, 900 + 400);
+  EXPECT_EQ(many.check(), "");
+}
+
 TEST_F(RangeMapTest, a_load_into_an_empty_map_takes_no_node_more_than_its_ranges_fill) {
   std::vector<Map::Entry> entries;
   entries.reserve(30'000);

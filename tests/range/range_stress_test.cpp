@@ -140,6 +140,46 @@ struct RangeStressTest : ::testing::Test {
 TEST_F(RangeStressTest, what_is_held_or_copied_is_whole_and_stays) { run(3, 3000); }
 TEST_F(RangeStressTest, one_reader_beside_one_writer) { run(1, 3000); }
 
+// The tree is made anew under the readers: what was there before is there all the time.
+TEST_F(RangeStressTest, a_load_beside_readers_takes_nothing_from_them) {
+  const auto place = [](uint64_t i) { return Range{Address{i * 10}, Address{i * 10 + 4}}; };
+  const auto beside = [](uint64_t i) { return Range{Address{i * 10 + 5}, Address{i * 10 + 9}}; };
+  for (uint64_t i = 0; i < 300; ++i)
+    ASSERT_TRUE(map.write()->insert(place(i), Stamp::of(place(i), i)));
+  std::vector<std::thread> readers;
+  readers.reserve(2);
+  for (uint32_t t = 0; t < 2; ++t) {
+    readers.emplace_back([&, t] {
+      std::mt19937_64 random(t);
+      while (!stop.load(std::memory_order_relaxed)) {
+        const Range r = place(random() % 300);
+        const auto guard = map.find(r.start);
+        if (!guard || guard->range() != r || !guard->value().fits(r)) ++wrong;
+        const auto copy = map.try_find_fast(r.start);
+        if (copy && !copy->value.fits(r)) ++wrong;
+      }
+    });
+  }
+  for (uint64_t round = 0; round < 60; ++round) {
+    std::vector<Map::Entry> entries;
+    for (uint64_t i = round % 3; i < 300; i += 3) {
+      entries.push_back({beside(i), Stamp::of(beside(i), round)});
+    }
+    ASSERT_TRUE(map.write()->load(entries));
+    for (const Map::Entry& e : entries) {
+      const auto copy = map.find_fast(e.range.start);
+      if (!copy || copy->range != e.range || !copy->value.fits(e.range)) ++wrong;
+    }
+    auto w = map.write();
+    for (const Map::Entry& e : entries) ASSERT_TRUE(w->erase(e.range.start));
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(map.stats().ranges, 300U);
+  EXPECT_EQ(map.check(), "");
+}
+
 TEST_F(RangeStressTest, writers_take_turns) {
   std::vector<std::thread> threads;
   threads.reserve(3);

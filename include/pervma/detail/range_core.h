@@ -107,8 +107,8 @@ class RangeCore {
   // The ranges that meet `where`; EINVAL, ENOMEM, EINTR: nothing changed.
   int erase(Range where, const std::stop_token& stop, size_t* count) noexcept;
   int retire(Range where, size_t* count) noexcept;
-  // --- many at once into an empty map: made ranges, linked in their order ---
-  [[nodiscard]] bool is_empty() const noexcept;
+  // --- many at once: made ranges, linked in their order, where nothing is ---
+  [[nodiscard]] bool loads_at_once(size_t n) const noexcept;  // load() is the way to do it
   static RangeHandle* next_made(RangeHandle* range) noexcept;
   static void set_next_made(RangeHandle* range, RangeHandle* next) noexcept;
   // `where(context, i)`: of the ith. ENOMEM: nothing changed, and all are still the caller's.
