@@ -152,6 +152,7 @@ void Owner::close_and_store(uint64_t page) {
   store(page, pick(kWords));
   const bool is_there = content_of(p).state == Content::State::there && !content_of(p).may_vanish;
   if (!faults_->write_protect(at(page), kPageSize)) return;
+  if (pick(2) == 0) page_out({page, 1});
   told_.store(0);
   const uint64_t before = refused_;
   store(page, pick(kWords));
