@@ -269,10 +269,13 @@ typedef struct pervma_object_options {
 
 /* EINVAL: get_size or read_page is null. */
 int pervma_object_create(const pervma_object_options* options, pervma_object** object);
+enum { PERVMA_FILE_READ_ONLY = 0, PERVMA_FILE_READ_WRITE = 1 };
+/* A regular file of the host (open_host_file() in include/pervma/host_object.h). Errors of open(2);
+ * ENODEV: not a regular file. */
+int pervma_object_open(const char* path, int mode, pervma_object** object);
 /* The caller's handle; openings keep the object. Null: nothing. */
 void pervma_object_release(pervma_object* object);
 
-enum { PERVMA_FILE_READ_ONLY = 0, PERVMA_FILE_READ_WRITE = 1 };
 int pervma_file_open(pervma_engine* engine, pervma_object* object, int mode, pervma_file** file);
 /* Mappings keep it open. Before the engine's end. Null: nothing. */
 void pervma_file_close(pervma_file* file);

@@ -8,6 +8,7 @@
 #include "pervma/error.h"
 #include "pervma/fault.h"
 #include "pervma/file.h"
+#include "pervma/host_object.h"
 #include "pervma/mapping.h"
 #include "pervma/notifier.h"
 #include "pervma/page_buffer.h"

@@ -4,6 +4,7 @@
 
 #include "capi/c_common.h"
 #include "capi/c_handles.h"
+#include "pervma/host_object.h"
 
 namespace {
 
@@ -51,7 +52,7 @@ class CallersObject final : public BackingObject {
 }  // namespace
 
 struct pervma_object {
-  std::shared_ptr<CallersObject> object;
+  std::shared_ptr<BackingObject> object;
 };
 struct pervma_file {
   Engine& engine;
@@ -71,6 +72,21 @@ int pervma_object_create(const pervma_object_options* options, pervma_object** o
     made->object = std::make_shared<CallersObject>(given);
     *object = made.release();
     return 0;
+  });
+}
+
+int pervma_object_open(const char* path, int mode, pervma_object** object) {
+  if (path == nullptr || object == nullptr) return EINVAL;
+  if (mode != PERVMA_FILE_READ_ONLY && mode != PERVMA_FILE_READ_WRITE) return EINVAL;
+  return guarded([&] {
+    auto made = std::make_unique<pervma_object>();
+    Result<std::shared_ptr<BackingObject>> opened = open_host_file(
+        path, mode == PERVMA_FILE_READ_WRITE ? FileMode::read_write : FileMode::read_only);
+    if (opened) {
+      made->object = std::move(*opened);
+      *object = made.release();
+    }
+    return error_of(opened);
   });
 }
 

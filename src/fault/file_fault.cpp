@@ -111,9 +111,10 @@ void SoftMmu::map_around(const FaultRequest& fault, LeafSlot slot,
   const PageCache& cache = moment.cache;
   const Right rights = without_write(rights_of(vma.flags()));
   const Range around = around_of(fault);
+  const uint64_t pages = cache.pages();  // Asked once: it may be a system call.
   for (Address at = around.start; at < around.end; at = at + kPageSize) {
     const LeafSlot other = slot.ahead(pages_between(fault.address, at));
-    if (!other.peek().is_none() || !cache.has_page(vma.pgoff_at(at))) continue;
+    if (!other.peek().is_none() || vma.pgoff_at(at) >= pages) continue;
     if (const Frame held = cache.find_held(vma.pgoff_at(at)))
       (void)map_one(other, held, rights, moment);
   }

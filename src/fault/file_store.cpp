@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <new>
 
+#include "fault/host_io.h"
 #include "pervma/page_store.h"
 
 namespace pervma {
@@ -41,14 +42,8 @@ class FileStore final : public PageStore {
   }
   template <class Transfer>
   static Result<void> all_of(Transfer transfer) noexcept {
-    for (std::size_t done = 0; done < kPageSize;) {
-      const ssize_t n = transfer(done);
-      if (n > 0) {
-        done += static_cast<std::size_t>(n);
-      } else if (n == 0 || errno != EINTR) {
-        return std::unexpected(Error::io);
-      }
-    }
+    const Result<std::size_t> done = transfer_all(kPageSize, transfer);
+    if (!done || *done != kPageSize) return std::unexpected(Error::io);
     return {};
   }
 

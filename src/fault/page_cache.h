@@ -74,11 +74,12 @@ class PageCache {
   // return before what the first took is kept.
   std::mutex& write_back_mutex() noexcept { return write_back_mutex_; }
 
-  // Whether the page begins below the object's size.
-  [[nodiscard]] bool has_page(uint64_t index) const noexcept {
+  // How many pages begin below the object's size.
+  [[nodiscard]] uint64_t pages() const noexcept {
     const uint64_t size = object_.size();
-    return index < (size >> kPageShift) + ((size & kPageMask) != 0 ? 1 : 0);
+    return (size >> kPageShift) + ((size & kPageMask) != 0 ? 1 : 0);
   }
+  [[nodiscard]] bool has_page(uint64_t index) const noexcept { return index < pages(); }
 
  private:
   static constexpr unsigned kIndexBits = 6;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pervma/c.h"
 
@@ -95,6 +96,33 @@ static void a_file_is_mapped_synced_and_cut(pervma_engine* engine) {
   EXPECT(o.destroyed == 0);
   pervma_space_destroy(space);
   EXPECT(o.destroyed == 1);
+}
+
+static void a_file_of_the_host_is_mapped(pervma_engine* engine) {
+  char path[] = "/tmp/pervma_capi_XXXXXX";
+  const int fd = mkstemp(path);
+  pervma_object* object = NULL;
+  pervma_file* file = NULL;
+  pervma_space* space = NULL;
+  uint64_t at = 0;
+  char text[3] = "";
+  EXPECT(fd >= 0 && write(fd, "pervma", 6) == 6);
+  EXPECT(pervma_object_open("/no/such/file", PERVMA_FILE_READ_ONLY, &object) == ENOENT);
+  EXPECT(pervma_object_open("/dev/null", PERVMA_FILE_READ_ONLY, &object) == ENODEV);
+  EXPECT(pervma_object_open(path, 7, &object) == EINVAL && object == NULL);
+  EXPECT(pervma_object_open(path, PERVMA_FILE_READ_WRITE, &object) == 0);
+  EXPECT(pervma_file_open(engine, object, PERVMA_FILE_READ_WRITE, &file) == 0);
+  pervma_object_release(object);
+  EXPECT(pervma_space_create(engine, NULL, &space) == 0);
+  EXPECT(pervma_mmap_file(space, 0, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0, &at) == 0);
+  EXPECT(pervma_load(space, at + 3, text, 3) == 0 && memcmp(text, "vma", 3) == 0);
+  EXPECT(pervma_store(space, at + 4, "MA", 2) == 0);
+  EXPECT(pervma_msync(space, at, kPage, MS_SYNC) == 0);
+  EXPECT(pread(fd, text, 3, 3) == 3 && memcmp(text, "vMA", 3) == 0);
+  pervma_space_destroy(space);
+  pervma_file_close(file);
+  close(fd);
+  unlink(path);
 }
 
 static void an_object_without_its_functions_is_einval(pervma_engine* engine) {
@@ -225,6 +253,7 @@ int main(void) {
   pervma_engine* engine = NULL;
   if (pervma_engine_create(&options, &engine) != 0) return 1;
   a_file_is_mapped_synced_and_cut(engine);
+  a_file_of_the_host_is_mapped(engine);
   an_object_without_its_functions_is_einval(engine);
   a_vma_is_held(engine);
   limits_are_kept(engine);
