@@ -103,8 +103,10 @@ Result<Address> BasicAddressSpace<L>::remap_to(RemapState& s) noexcept {
     if (Result<void> done = unmap_reserved({s.to, s.to + s.new_length}); !done) {
       return std::unexpected(done.error());
     }
-    s.vma = vma_at(s.from);  // It may have been cut, but the destination does not meet it.
-    PERVMA_ASSERT(s.vma != nullptr);
+    // It may have been cut. It is gone where it was to be duplicated over itself: a source of no
+    // length meets no destination.
+    s.vma = vma_at(s.from);
+    if (s.vma == nullptr) return std::unexpected(Error::fault);
   }
   if (s.shrinks()) {
     if (!is_in_space(s.from, s.old_length)) return std::unexpected(Error::inval);
