@@ -187,6 +187,8 @@ class BasicAddressSpace : public AddressSpace {
     VmaT* middle;
     VmaT* next;
     const VmaT* source;
+    // Of a new range: it goes on where its source ends, instead of being a copy of it.
+    bool continues = false;
   };
   enum class NewHalf : uint8_t { below, above };
   // What populate() does about a page that cannot be had.

@@ -142,7 +142,12 @@ Result<Address> BasicAddressSpace<L>::remap_expand(RemapState& s) noexcept {
       const RangeTraits traits{more,   v.flags(),        v.pgoff_at(v.end()), v.file,
                                v.name, v.user_context(), v.user_modes()};
       // What may grow at all fits its own continuation.
-      const VmaT* const grown = merge_new({traits, &v, nullptr, vma_from(more.end), &v});
+      const VmaT* const grown = merge_new({.traits = traits,
+                                           .prev = &v,
+                                           .middle = nullptr,
+                                           .next = vma_from(more.end),
+                                           .source = &v,
+                                           .continues = true});
       PERVMA_ASSERT(grown != nullptr);
       if (traits.flags.has(VmaFlag::locked)) locked_pages_ += grow >> kPageShift;
       return s.from;

@@ -187,7 +187,8 @@ auto BasicAddressSpace<L>::merge_new(const Merge& m) noexcept -> VmaT* {
   if (left) m.prev->lock_write(mm_);
   if (right) m.next->lock_write(mm_);
   const AnonVma* anon = m.source != nullptr ? m.source->anon_vma() : nullptr;
-  const bool singular = m.source == nullptr || m.source->chain_is_singular();
+  // A range that continues its source brings no pages: Linux does not ask for the source's chain.
+  const bool singular = m.source == nullptr || m.continues || m.source->chain_is_singular();
   left = left && anon_vma_allows(m.prev->anon_vma(), m.prev->chain_is_singular(), anon, singular);
   right = right && anon_vma_allows(m.next->anon_vma(), m.next->chain_is_singular(), anon, singular);
   return merge_range(m, left, right);
