@@ -250,9 +250,9 @@ void let_run(const std::atomic<bool>& other) {
 TEST_P(Collapse, the_collapser_has_left_a_space_that_exits) {
   const Range r = filled(1);
   ASSERT_EQ(advise(r, Advice::hugepage), 0);
+  std::atomic<bool> done{false};  // The collapser may be at work when its start is over.
   std::jthread collapser;
   AtStart at_start([&] {
-    std::atomic<bool> done{false};
     collapser = std::jthread([&] {
       EXPECT_EQ(engine_->collapse_some(100), 0u);
       done = true;
