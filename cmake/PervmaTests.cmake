@@ -62,6 +62,7 @@ file(GLOB PERVMA_C_TESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/capi/*.c)
 foreach(source ${PERVMA_C_TESTS})
   get_filename_component(name ${source} NAME_WE)
   pervma_add_c_program(${name} ${source} capi)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
 endforeach()
 
 # The examples are built and run as tests.

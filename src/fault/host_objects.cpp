@@ -18,24 +18,31 @@ namespace pervma {
 
 namespace {
 
+struct Descriptor {
+  explicit Descriptor(int n) noexcept : fd(n) {}
+  Descriptor(Descriptor&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+  int fd;
+};
+
 class HostFile final : public BackingObject {
  public:
-  HostFile(int fd, const struct stat& status, std::string name)
-      : fd_(fd),
+  HostFile(Descriptor file, const struct stat& status, std::string name)
+      : file_(std::move(file)),
         identity_{major(status.st_dev), minor(status.st_dev), status.st_ino, std::move(name)} {}
-  ~HostFile() override { ::close(fd_); }
-  HostFile(const HostFile&) = delete;
-  HostFile& operator=(const HostFile&) = delete;
 
   // Asked each time: others may cut or extend the file, and nobody tells.
   uint64_t size() const noexcept override {
     struct stat status;
-    return ::fstat(fd_, &status) == 0 ? static_cast<uint64_t>(status.st_size) : 0;
+    return ::fstat(file_.fd, &status) == 0 ? static_cast<uint64_t>(status.st_size) : 0;
   }
 
   Result<void> read_page(uint64_t index, std::span<std::byte, kPageSize> page) noexcept override {
     const Result<std::size_t> done = transfer_all(page.size(), [&](std::size_t from) {
-      return ::pread(fd_, page.data() + from, page.size() - from, offset_of(index, from));
+      return ::pread(file_.fd, page.data() + from, page.size() - from, offset_of(index, from));
     });
     if (!done) return std::unexpected(done.error());
     if (*done == 0) return std::unexpected(Error::io);  // The file has become too short for it.
@@ -50,7 +57,7 @@ class HostFile final : public BackingObject {
     if (start >= end) return {};
     const std::size_t bytes = std::min<uint64_t>(page.size(), end - start);
     const Result<std::size_t> done = transfer_all(bytes, [&](std::size_t from) {
-      return ::pwrite(fd_, page.data() + from, bytes - from, offset_of(index, from));
+      return ::pwrite(file_.fd, page.data() + from, bytes - from, offset_of(index, from));
     });
     if (!done || *done != bytes) return std::unexpected(Error::io);
     return {};
@@ -64,7 +71,7 @@ class HostFile final : public BackingObject {
     return static_cast<off_t>((index << kPageShift) + from);
   }
 
-  const int fd_;
+  const Descriptor file_;
   const FileIdentity identity_;
 };
 
@@ -103,19 +110,13 @@ class CallersMemory final : public BackingObject {
 Result<std::shared_ptr<BackingObject>> open_host_file(const char* path, FileMode mode) {
   const int access = mode == FileMode::read_write ? O_RDWR : O_RDONLY;
   // A pipe is not waited for: it is refused.
-  const int fd = ::open(path, access | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return std::unexpected(static_cast<Error>(errno));
+  Descriptor file(::open(path, access | O_CLOEXEC | O_NONBLOCK));
   struct stat status;
-  Error error{};
-  if (::fstat(fd, &status) != 0) {
-    error = static_cast<Error>(errno);
-  } else if (!S_ISREG(status.st_mode)) {
-    error = Error::nodev;
-  } else {
-    return std::make_shared<HostFile>(fd, status, path);
+  if (file.fd < 0 || ::fstat(file.fd, &status) != 0) {
+    return std::unexpected(static_cast<Error>(errno));
   }
-  ::close(fd);
-  return std::unexpected(error);
+  if (!S_ISREG(status.st_mode)) return std::unexpected(Error::nodev);
+  return std::make_shared<HostFile>(std::move(file), status, path);
 }
 
 std::shared_ptr<BackingObject> make_memory_object(std::span<std::byte> memory,

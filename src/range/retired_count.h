@@ -26,8 +26,8 @@ class BasicRetiredCount {
   }
   // True: no reader that ended a range will look at the map again.
   [[nodiscard]] bool all_out() const noexcept {
-    return count_.load(P::order(Site::range_all_out, std::memory_order_acquire)) ==
-           0;  // [G6] with [G5]
+    const auto order = P::order(Site::range_all_out, std::memory_order_acquire);  // [G6] with [G5]
+    return count_.load(order) == 0;
   }
   // A moment's value.
   [[nodiscard]] uint64_t value() const noexcept { return count_.load(std::memory_order_relaxed); }

@@ -284,8 +284,9 @@ void BasicMmapLock<P>::unlink(Waiter& waiter) noexcept {
 
 template <class P>
 void BasicMmapLock<P>::lock_queue() noexcept {
-  while (queue_lock_.exchange(1, P::order(Site::mmap_queue_lock, std::memory_order_acquire)) !=
-         0) {  // [M10] pairs with [M11]
+  const auto order =
+      P::order(Site::mmap_queue_lock, std::memory_order_acquire);  // [M10] with [M11]
+  while (queue_lock_.exchange(1, order) != 0) {
     typename P::Spinner spinner(SpinBudget::pause);
     while (queue_lock_.load(std::memory_order_relaxed) != 0) {
       if (!spinner.spin()) P::yield();

@@ -62,8 +62,8 @@ struct MapleProtocol {
 
   // A cursor that finds its node dead starts again at the root, and then meets the replacement.
   static bool is_dead(const Mark& mark) noexcept {
-    return mark.load(P::order(Site::maple_is_dead, std::memory_order_acquire)) !=
-           0;  // [T7] pairs with [T8]
+    const auto order = P::order(Site::maple_is_dead, std::memory_order_acquire);  // [T7] with [T8]
+    return mark.load(order) != 0;
   }
 
   // --- the one writer ---

@@ -8,16 +8,7 @@
 #include <unistd.h>
 
 #include "pervma/c.h"
-
-static int failures = 0;
-
-#define EXPECT(condition)                                             \
-  do {                                                                \
-    if (!(condition)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      ++failures;                                                     \
-    }                                                                 \
-  } while (0)
+#include "tests/capi/expect.h"
 
 enum { kPage = 4096, kPages = 3 };
 

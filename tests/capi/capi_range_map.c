@@ -8,16 +8,7 @@
 #include <string.h>
 
 #include "pervma/c.h"
-
-static int failures = 0;
-
-#define EXPECT(condition)                                                  \
-  do {                                                                     \
-    if (!(condition)) {                                                    \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);      \
-      ++failures;                                                          \
-    }                                                                      \
-  } while (0)
+#include "tests/capi/expect.h"
 
 static int insert(pervma_range_map* map, uint64_t start, uint64_t end, void* value) {
   int error = pervma_range_write_begin(map);

@@ -6,16 +6,7 @@
 #include <sys/mman.h>
 
 #include "pervma/c.h"
-
-static int failures = 0;
-
-#define EXPECT(condition)                                             \
-  do {                                                                \
-    if (!(condition)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      ++failures;                                                     \
-    }                                                                 \
-  } while (0)
+#include "tests/capi/expect.h"
 
 enum { kPage = 4096, kMremapMaymove = 1 };
 
