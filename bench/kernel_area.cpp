@@ -4,13 +4,20 @@
 
 namespace pervma::bench {
 
+namespace {
+// The kernel gives a mapping without an address the first free place that holds it, from the top
+// or from the bottom: what lies between two such rooms is not used before one of them is full.
+constexpr uint64_t kRoomBeside = uint64_t{64} << 30;
+}  // namespace
+
 KernelArea::KernelArea(uint64_t bytes) noexcept : bytes_(bytes) {
+  const uint64_t whole = kRoomBeside + bytes + kRoomBeside;
   void* const room =
-      mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return;
-  start_ = reinterpret_cast<uint64_t>(room);
+  start_ = reinterpret_cast<uint64_t>(room) + kRoomBeside;
   // One mapping of no rights would make every other one two cuts: what is not used stays free.
-  munmap(room, bytes);
+  munmap(room, whole);
 }
 
 KernelArea::~KernelArea() {

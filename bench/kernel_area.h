@@ -5,8 +5,9 @@
 
 namespace pervma::bench {
 
-// A piece of address space that nothing else uses, to map into at fixed places; given back at the
-// end.
+// A piece of address space to map into at fixed places; what is mapped in it goes at the end.
+// Nothing else comes to lie in it, though it is free: on both sides there is much room that the
+// kernel uses first (tests/bench/scenarios_test.cpp tries it).
 class KernelArea {
  public:
   explicit KernelArea(uint64_t bytes) noexcept;

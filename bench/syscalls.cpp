@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "bench/kernel_area.h"
 #include "bench/subjects.h"
 #include "pervma/pervma.h"
 
@@ -32,52 +33,42 @@ struct Ground {
 // The system calls themselves, in this process.
 class Kernel {
  public:
-  explicit Kernel(uint64_t ranges) {
-    ground_.ranges = ranges;
-    // Room is looked for and given back: what is mapped there afterwards is mapped at a fixed
-    // place.
-    void* const room = mmap(nullptr, ground_.bytes(), PROT_NONE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED) return;
-    munmap(room, ground_.bytes());
-    ground_.start = reinterpret_cast<uint64_t>(room);
-    good_ = true;
+  explicit Kernel(uint64_t ranges)
+      : area_(Ground{.ranges = ranges}.bytes()),
+        ground_{.start = area_.start(), .ranges = ranges},
+        good_(area_) {
     for (uint64_t i = 0; i < ranges && good_; ++i) good_ = map(ground_.vma(i), kPageSize);
   }
-  ~Kernel() {
-    if (ground_.start != 0) munmap(pointer(ground_.start), ground_.bytes());
-  }
-  Kernel(const Kernel&) = delete;
-  Kernel& operator=(const Kernel&) = delete;
 
   bool good() const noexcept { return good_; }
   const Ground& ground() const noexcept { return ground_; }
 
   static bool map(uint64_t a, uint64_t bytes) noexcept {
-    return mmap(pointer(a), bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == pointer(a);
+    return mmap(KernelArea::pointer(a), bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == KernelArea::pointer(a);
   }
-  static bool unmap(uint64_t a, uint64_t bytes) noexcept { return munmap(pointer(a), bytes) == 0; }
+  static bool unmap(uint64_t a, uint64_t bytes) noexcept {
+    return munmap(KernelArea::pointer(a), bytes) == 0;
+  }
   static bool protect(uint64_t a, uint64_t bytes, Prot prot) noexcept {
-    return mprotect(pointer(a), bytes, static_cast<int>(prot)) == 0;
+    return mprotect(KernelArea::pointer(a), bytes, static_cast<int>(prot)) == 0;
   }
   static bool discard(uint64_t a, uint64_t bytes) noexcept {
-    return madvise(pointer(a), bytes, MADV_DONTNEED) == 0;
+    return madvise(KernelArea::pointer(a), bytes, MADV_DONTNEED) == 0;
   }
   static bool touch(uint64_t a) noexcept {
-    *static_cast<volatile char*>(pointer(a)) = 1;
+    KernelArea::write(a);
     return true;
   }
   static bool move(uint64_t from, uint64_t bytes, uint64_t to) noexcept {
-    return mremap(pointer(from), bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, pointer(to)) ==
-           pointer(to);
+    return mremap(KernelArea::pointer(from), bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
+                  KernelArea::pointer(to)) == KernelArea::pointer(to);
   }
 
  private:
-  static void* pointer(uint64_t a) noexcept { return reinterpret_cast<void*>(a); }
-
-  Ground ground_;
-  bool good_ = false;
+  KernelArea area_;
+  const Ground ground_;
+  bool good_;
 };
 
 // The same on a space of one design.

@@ -1,5 +1,6 @@
 // What the benchmarks measure: each subject does the work, and each scenario has its rows.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -8,6 +9,7 @@
 #include "bench/fork.h"
 #include "bench/free.h"
 #include "bench/hot.h"
+#include "bench/kernel_area.h"
 #include "bench/lookup.h"
 #include "bench/memory.h"
 #include "bench/spike.h"
@@ -246,6 +248,27 @@ TEST(Scenarios, measure_the_designs_that_were_asked_for) {
   EXPECT_EQ((*rows)[3].subject, "refcount");
   EXPECT_EQ((*rows)[4].subject, "rangemap");
   EXPECT_EQ((*rows)[5].subject, "rangemap:find_fast");
+}
+
+TEST(KernelArea, stays_free_of_what_others_map_and_holds_what_is_mapped_in_it) {
+  constexpr uint64_t kBytes = 16 * kPageSize;
+  KernelArea area(kBytes);
+  ASSERT_TRUE(area);
+  ASSERT_TRUE(area.map(4 * kPageSize, kPageSize));
+  EXPECT_FALSE(area.map(3 * kPageSize, 2 * kPageSize)) << "over what is there";
+  std::vector<std::pair<uint64_t, uint64_t>> others;
+  for (const uint64_t bytes : {kPageSize, 2 * kPageSize, 11 * kPageSize, kBytes}) {
+    for (int i = 0; i < 100; ++i) {
+      void* const other = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      ASSERT_NE(other, MAP_FAILED);
+      const uint64_t a = reinterpret_cast<uint64_t>(other);
+      EXPECT_TRUE(a + bytes <= area.start() || a >= area.start() + kBytes) << bytes << ' ' << i;
+      others.push_back({a, bytes});
+    }
+  }
+  for (const auto& [a, bytes] : others) munmap(KernelArea::pointer(a), bytes);
+  KernelArea::write(area.start() + 4 * kPageSize);
+  EXPECT_EQ(KernelArea::read(area.start() + 4 * kPageSize), 1);
 }
 
 TEST(Syscalls, every_design_stands_beside_the_kernel) {
