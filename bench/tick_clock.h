@@ -15,14 +15,12 @@ class TickClock {
  public:
   // Takes about 20 ms.
   TickClock() {
-    using Steady = std::chrono::steady_clock;
-    const Steady::time_point from = Steady::now();
-    const uint64_t first = cpu_ticks_begin();
-    Steady::time_point now = from;
-    while (now - from < std::chrono::milliseconds(20)) now = Steady::now();
-    const uint64_t ticks = std::max<uint64_t>(cpu_ticks_end() - first, 1);
-    ns_per_tick_ =
-        std::chrono::duration<double, std::nano>(now - from).count() / static_cast<double>(ticks);
+    const Reading from = read_both();
+    while (Steady::now() - from.time < std::chrono::milliseconds(20)) continue;
+    const Reading to = read_both();
+    const uint64_t ticks = std::max<uint64_t>(to.ticks - from.ticks, 1);
+    const std::chrono::duration<double, std::nano> ns = to.time - from.time;
+    ns_per_tick_ = ns.count() / static_cast<double>(ticks);
     std::array<uint64_t, 1001> empty{};
     uint64_t last = cpu_ticks_end();
     for (uint64_t& e : empty) {
@@ -48,6 +46,28 @@ class TickClock {
   double step_ns() const noexcept { return ns(step_); }
 
  private:
+  using Steady = std::chrono::steady_clock;
+  struct Reading {
+    uint64_t ticks;
+    Steady::time_point time;
+  };
+  // Both clocks at one moment: of a few times the one with the least around it, for a thread may
+  // lose its CPU between two clocks.
+  static Reading read_both() noexcept {
+    Reading best{};
+    uint64_t least = ~uint64_t{0};
+    for (int i = 0; i < 16; ++i) {
+      const uint64_t before = cpu_ticks_begin();
+      const Steady::time_point time = Steady::now();
+      const uint64_t around = cpu_ticks_end() - before;
+      if (around < least) {
+        least = around;
+        best = {before + around / 2, time};
+      }
+    }
+    return best;
+  }
+
   double ns_per_tick_ = 1;
   uint64_t overhead_ = 0;
   uint64_t step_ = ~uint64_t{0};

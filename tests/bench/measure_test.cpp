@@ -39,16 +39,18 @@ TEST(Histogram, percentiles_are_ranks_of_all_that_was_merged) {
 }
 
 TEST(TickClock, agrees_with_the_steady_clock) {
+  using Steady = std::chrono::steady_clock;
   const TickClock clock;
-  const auto from = std::chrono::steady_clock::now();
+  // A thread that loses its CPU between two clocks makes them differ: the ticks are counted from
+  // before 20 ms to after them, and all of it lies between two more looks at the other clock.
+  const Steady::time_point before = Steady::now();
   const uint64_t begin = cpu_ticks_begin();
-  while (std::chrono::steady_clock::now() - from < std::chrono::milliseconds(20)) continue;
+  const Steady::time_point from = Steady::now();
+  while (Steady::now() - from < std::chrono::milliseconds(20)) continue;
   const uint64_t end = cpu_ticks_end();
-  const double steady =
-      std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - from).count();
-  // A thread that loses its CPU between two clocks makes them differ.
-  EXPECT_GT(clock.ns(end - begin), 10e6);
-  EXPECT_LT(clock.ns(end - begin), steady * 1.5);
+  const std::chrono::duration<double, std::nano> around = Steady::now() - before;
+  EXPECT_GT(clock.ns(end - begin), 20e6 * 0.95);
+  EXPECT_LT(clock.ns(end - begin), around.count() * 1.05);
   EXPECT_EQ(clock.spent(7, 7), 0u);
 }
 
@@ -127,9 +129,10 @@ TEST(Runner, counts_only_what_is_done_while_it_measures) {
                              }}}};
   const BenchResult rows = run_cases({slow}, {.repeats = 1, .seconds = 0.04});
   ASSERT_TRUE(rows.has_value());
-  // Of about 50 operations a fifth was warm-up; the clock saw a millisecond in each.
-  EXPECT_LT((*rows)[0].ops_per_s, 1000);
-  EXPECT_GE((*rows)[0].ns_p50, 1e6);
+  // Of about 50 operations a fifth was warm-up; the clock saw a millisecond in each, to within what
+  // the clocks differ and the histogram rounds.
+  EXPECT_LT((*rows)[0].ops_per_s, 1000 * 1.05);
+  EXPECT_GE((*rows)[0].ns_p50, 1e6 * 0.95);
 }
 
 TEST(Runner, work_that_is_done_once_is_not_waited_for) {
@@ -163,7 +166,9 @@ TEST(Runner, what_undoes_an_operation_is_not_measured) {
                                        std::this_thread::sleep_for(std::chrono::milliseconds(1));
                                      });
                                }}}};
-  const BenchResult rows = run_cases({undone}, quick(1));
+  // The median: in one of the repeats the thread may lose its CPU in the middle of what is
+  // measured.
+  const BenchResult rows = run_cases({undone}, quick(9));
   ASSERT_TRUE(rows.has_value());
   EXPECT_EQ(balance, 0);
   EXPECT_EQ(most, 4);
@@ -187,6 +192,7 @@ TEST(Runner, a_call_may_do_several_operations) {
         quick(1));
     return rows ? (*rows)[0].ops_per_s : 0;
   };
+  // A sleep of a millisecond may last longer on a busy machine, and not a thousand times as long.
   EXPECT_GT(rate(1'000'000), 1000 * rate(1));
 }
 
