@@ -287,15 +287,19 @@ Result<size_t> RangeWriter<Value>::cut(Range range) noexcept
   if (range.empty()) return std::unexpected(Error::inval);
   if (!core_->reserve(3)) return std::unexpected(Error::nomem);
   // Every wait before the first change.
-  for (std::optional<View> v = find_next(range.start, range.end); v;
-       v = find_next(v->range.end, range.end)) {
+  for (Address from = range.start; from < range.end;) {
+    const std::optional<View> v = find_next(from, range.end);
+    if (!v) break;
     if (core_->open(v->range.start.value, stop_).error != 0) return std::unexpected(Error::intr);
+    from = v->range.end;
   }
-  for (const Address at : {range.start, range.end}) {
-    const Result<void> done = split(at);
-    if (!done && done.error() != Error::noent && done.error() != Error::exist) {
-      return std::unexpected(done.error());  // A value's own box: the map has a boundary more.
-    }
+  const Result<void> left = split(range.start);
+  if (!left && left.error() == Error::nomem) return std::unexpected(Error::nomem);
+  const Result<void> right = split(range.end);
+  if (!right && right.error() == Error::nomem) {
+    // No memory for a value's own box. The boundary that was made is taken back.
+    if (left) (void)core_->merge(range.start.value, {});
+    return std::unexpected(Error::nomem);
   }
   return erase_in(range);
 }

@@ -20,6 +20,9 @@ class RangeCellCache {
 
   virtual RangeCell<P>* alloc() noexcept = 0;  // Null: no memory.
   virtual void free(RangeCell<P>* cell) noexcept = 0;
+  // See TypeStableCache: while the tree still leads to cells that are freed.
+  virtual void hold_slabs() noexcept = 0;
+  virtual void let_slabs_go() noexcept = 0;
   virtual CacheStats stats() const noexcept = 0;
   virtual void use_huge_pages() noexcept = 0;  // Under no lock.
 
@@ -38,6 +41,8 @@ class SizedRangeCellCache final : public RangeCellCache<P> {
   void free(RangeCell<P>* cell) noexcept override {
     cells_.free(static_cast<SizedRangeCell<P, kWords>*>(cell));
   }
+  void hold_slabs() noexcept override { cells_.hold_slabs(); }
+  void let_slabs_go() noexcept override { cells_.let_slabs_go(); }
   CacheStats stats() const noexcept override { return cells_.stats(); }
   void use_huge_pages() noexcept override { cells_.use_huge_pages(); }
 

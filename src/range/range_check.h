@@ -18,9 +18,9 @@ namespace pervma {
 
 // Under the map lock for write, which this takes; not inside a writer section.
 template <class P>
-std::string BasicRangeCore<P>::check() PERVMA_NO_ANALYSIS {
+std::string BasicRangeCore<P>::check() {
   if (t_held_maps.holds(this)) return "[held] the calling thread holds a guard or a section\n";
-  lock_.lock_write();
+  const BasicMmapWrite<P> held(lock_);  // The report may throw.
   std::string report = tree_.check();
   if (!report.empty()) report = "[tree] " + report;
   const auto expect = [&](bool holds, const char* what, uint64_t index) {
@@ -42,7 +42,6 @@ std::string BasicRangeCore<P>::check() PERVMA_NO_ANALYSIS {
   }
   expect(count == ranges_.load(std::memory_order_relaxed), "[count] ranges", count);
   expect(count + stock_.size() <= cache_->stats().live, "[count] cells", count);
-  lock_.unlock_write();
   return report;
 }
 

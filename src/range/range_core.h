@@ -124,8 +124,10 @@ class BasicRangeCore final : public detail::RangeCore {
   bool lock(Cell& cell, const Stop& stop) noexcept;
   void detach(Cell& cell) noexcept;
   void bury(Cell& cell) noexcept;
+  void retire_out(Cell& cell) noexcept;
   void retire_now(Cell& cell) noexcept;
   void end_reservation() noexcept;
+  void leave_section() noexcept;
   bool may_merge(const Cell& left, const Cell& right) const noexcept;
   int join(Cell& left, Cell& right, const Stop& stop) noexcept;
   int insert_merged(Cell* cell, Range where, const Stop& stop, bool* done) noexcept;

@@ -34,6 +34,11 @@ void BasicRangeCore<P>::end_write() noexcept PERVMA_NO_ANALYSIS {
     std::fputs("pervma: a RangeMap section was ended by a thread that did not begin it\n", stderr);
     std::abort();
   }
+  leave_section();
+}
+
+template <class P>
+void BasicRangeCore<P>::leave_section() noexcept PERVMA_NO_ANALYSIS {
   if (reserved_) end_reservation();
   // What runs code of the map's owner, and what may wait for readers, runs without the lock.
   const MapleTree::Leftovers leftovers = tree_.take_leftovers();
@@ -267,9 +272,14 @@ int BasicRangeCore<P>::erase(Range where, const Stop& stop, size_t* count) noexc
   const uint64_t last = tail->last_index();
   // Detached first, while the tree still leads from one to the next. A reader that meets one looks
   // again, and then waits for this section's end.
+  cache_->hold_slabs();
   cursor.reset(first);
-  while (void* entry = cursor.next(last)) detach(*static_cast<Cell*>(entry));
+  while (void* entry = cursor.next(last)) {
+    detach(*static_cast<Cell*>(entry));
+    P::hook(Hook::range_still_in_tree);
+  }
   tree_.erase_reserved(first, last);
+  cache_->let_slabs_go();
   return 0;
 }
 
@@ -278,25 +288,42 @@ int BasicRangeCore<P>::retire(Range where, size_t* count) noexcept {
   *count = 0;
   if (where.empty()) return EINVAL;
   const uint64_t end = where.end.value - 1;
+  // Mostly one range. The tree forgets it first: nobody finds what its last holder frees.
+  Cell* const only = at(where.start.value);
+  if (only != nullptr && only->last_index() >= end) {
+    if (!tree_.has_stock_for_one()) return ENOMEM;
+    tree_.erase_reserved(only->first_index(), only->last_index());
+    retire_out(*only);
+    *count = 1;
+    return 0;
+  }
   if (first_from(where.start.value, end) == nullptr) return 0;
   if (!tree_.has_stock_for_one()) return ENOMEM;
   MapleTree::Cursor cursor(tree_, where.start.value);
   uint64_t first = kMapleMax;
   uint64_t last = 0;
+  cache_->hold_slabs();
   while (void* entry = cursor.next(end)) {
-    auto* const cell = static_cast<Cell*>(entry);
     // From the tree: the range may be freed from the step on.
     first = std::min(first, cursor.first());
     last = cursor.last();
     ++*count;
-    add_ranges(-1);
-    retired_.in();
-    if (!Lock::retire_attached(cell->far)) continue;
-    retired_.take_back();
-    retire_now(*cell);
+    retire_out(*static_cast<Cell*>(entry));
+    P::hook(Hook::range_still_in_tree);
   }
   tree_.erase_reserved(first, last);
+  cache_->let_slabs_go();
   return 0;
+}
+
+// Of the map. Who is inside stays, and the last of them ends the range.
+template <class P>
+void BasicRangeCore<P>::retire_out(Cell& cell) noexcept {
+  add_ranges(-1);
+  retired_.in();
+  if (!Lock::retire_attached(cell.far)) return;
+  retired_.take_back();
+  retire_now(cell);
 }
 
 // A retired range with nobody inside.
@@ -313,12 +340,12 @@ void BasicRangeCore<P>::retire_now(Cell& cell) noexcept {
 
 template <class P>
 bool BasicRangeCore<P>::reserve(size_t ranges) noexcept {
+  reserved_ = true;  // What a failure leaves over goes with the section, too.
   while (stock_.size() < ranges) {
     Cell* const cell = cache_->alloc();
     if (cell == nullptr) return false;
     stock_.push(cell);
   }
-  reserved_ = true;
   return tree_.reserve(static_cast<unsigned>(ranges));
 }
 
@@ -349,7 +376,7 @@ auto BasicRangeCore<P>::create(const Ops& ops, AllocationHook hook) noexcept
 }
 
 template <class P>
-BasicRangeCore<P>::~BasicRangeCore() {
+BasicRangeCore<P>::~BasicRangeCore() PERVMA_NO_ANALYSIS {
   const auto refuse = [](const char* what) {
     std::fprintf(stderr, "pervma: a RangeMap was destroyed %s\n", what);
     std::abort();
@@ -360,18 +387,17 @@ BasicRangeCore<P>::~BasicRangeCore() {
   for (void* entry = cursor.next(); entry != nullptr; entry = cursor.next()) {
     if (Lock::reader_count(static_cast<Cell*>(entry)->far) != 0) refuse("under a guard");
   }
-  // Nobody is left. A last section, so that each range ends as the protocol has it.
-  (void)begin_write({});
+  // Nobody is left. A last section, so that each range ends as the protocol has it. What the thread
+  // holds of other maps may be all that it can note, so this is not noted.
+  lock_.lock_write();
   cursor.reset(0);
   for (void* entry = cursor.next(); entry != nullptr; entry = cursor.next()) {
-    auto* const cell = static_cast<Cell*>(entry);
-    (void)lock(*cell, {});
-    Lock::detach(cell->near, cell->far, lock_);
-    end_value(*cell, false);
-    cache_->free(cell);
+    auto& cell = *static_cast<Cell*>(entry);
+    (void)lock(cell, {});
+    detach(cell);
   }
   tree_.clear();
-  end_write();
+  leave_section();
   while (Cell* const cell = stock_.pop()) cache_->free(cell);
 }
 

@@ -30,6 +30,7 @@ enum class Hook : uint8_t {
   queue_after_push,         // a waiter is in the queue of an mmap lock
   queue_before_grant,       // the last holder left, the next is not yet chosen
   queue_before_cancel,      // a waiter saw its stop, and has not yet left the queue
+  range_still_in_tree,      // a range of several is detached or retired, the tree leads to it yet
 };
 
 // Moments that a platform may tell an observer (probes.h).

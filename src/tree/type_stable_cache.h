@@ -8,6 +8,10 @@
 // reader looks at in a free T. alloc() hands a T out as its last owner left it. Empty slabs go back
 // to the system after a grace period.
 //
+// So who frees an object has first taken it out of wherever a new reader could find it: a grace
+// period that begins at the free does not wait for one who finds it later. An owner who must free
+// before that calls hold_slabs() first.
+//
 // T is default-constructible without throwing and has a member `void* free_link`, or, where readers
 // look at every word of a free T too, member functions `free_next()` and `set_free_next(void*)` on
 // one of its atomics. Every member may be called from any thread.
@@ -16,6 +20,7 @@
 #include <cstddef>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #include "sync/rcu.h"
 #include "tree/allocation_hook.h"
@@ -70,9 +75,31 @@ class TypeStableCache {
     {
       const SlabLockGuard guard(lock_);
       idle = store_.put(object);
+      if (idle != nullptr && holds_) [[unlikely]] {
+        idle->next = std::exchange(held_, idle);
+        return;
+      }
     }
     if (idle != nullptr) [[unlikely]]
       give_back_later(idle);
+  }
+
+  // Until let_slabs_go() no slab begins its way back to the system, whoever frees: what is freed
+  // may still be found by new readers. By one thread at a time.
+  void hold_slabs() noexcept {
+    const SlabLockGuard guard(lock_);
+    PERVMA_DASSERT(!holds_);
+    holds_ = true;
+  }
+  // Nobody finds what was freed any more.
+  void let_slabs_go() noexcept {
+    SlabHead* slab = nullptr;
+    {
+      const SlabLockGuard guard(lock_);
+      holds_ = false;
+      slab = std::exchange(held_, nullptr);
+    }
+    while (slab != nullptr) give_back_later(std::exchange(slab, slab->next));
   }
 
   // Moves what has grown to 2 MiB to huge pages: a millisecond, rarely. Best under no lock.
@@ -133,6 +160,8 @@ class TypeStableCache {
   mutable SlabLock lock_;
   Store store_ PERVMA_GUARDED_BY(lock_);
   AllocationHook hook_ PERVMA_GUARDED_BY(lock_);
+  SlabHead* held_ PERVMA_GUARDED_BY(lock_) = nullptr;  // empty slabs, linked by next
+  bool holds_ PERVMA_GUARDED_BY(lock_) = false;
   bool used_ = false;  // a slab was ever made; written under lock_
 };
 

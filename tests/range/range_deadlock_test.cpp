@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -89,6 +90,8 @@ TEST_F(RangeDeadlockTest, a_hold_that_was_handed_over_is_released_by_another_thr
 TEST_F(RangeDeadlockTest, guards_of_more_maps_than_a_thread_can_note_are_refused) {
   std::vector<Map> maps;
   std::vector<RangeGuard<int>> guards;
+  auto ended = std::make_unique<Map>(Map::create().value());
+  ASSERT_TRUE(ended->write()->insert(range(1, 2), 3));
   maps.reserve(HeldMaps::kMaps);
   guards.reserve(HeldMaps::kMaps);
   for (uint32_t i = 0; i < HeldMaps::kMaps; ++i) {
@@ -101,6 +104,7 @@ TEST_F(RangeDeadlockTest, guards_of_more_maps_than_a_thread_can_note_are_refused
   EXPECT_EQ(map.try_find(Address{10}).outcome, RangeTry::contended);
   // Another guard of a map that is noted needs no room.
   EXPECT_EQ(maps.front().try_find(Address{1}).outcome, RangeTry::found);
+  ended.reset();  // A map's end needs no room either.
   guards.clear();
   EXPECT_TRUE(map.find(Address{10}));
 }

@@ -1,8 +1,10 @@
 // Every allocation of ranges and tree nodes fails once: ENOMEM, and the map is as it was.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -111,6 +113,48 @@ TEST_F(RangeFailureTest, a_cut) {
     const auto count = w.cut(range(1505, 1705));
     return count ? Result<void>() : std::unexpected(count.error());
   });
+}
+
+// A value in a box of its own, for which there is no memory.
+struct Boxed {
+  static inline Allocations* allocations = nullptr;
+  static void* operator new(size_t bytes, const std::nothrow_t& nothrow) noexcept {
+    return Allocations::fail(allocations) ? nullptr : ::operator new(bytes, nothrow);
+  }
+  static void operator delete(void* box) noexcept { ::operator delete(box); }
+
+  uint64_t number = 0;
+  std::array<uint64_t, 8> more{};
+};
+
+TEST_F(RangeFailureTest, a_cut_through_values_in_boxes) {
+  Boxed::allocations = &allocations;
+  RangeMap<Boxed> boxes = RangeMap<Boxed>::create().value();
+  ASSERT_TRUE(boxes.write()->insert(range(10, 20), Boxed{.number = 1}));
+  ASSERT_TRUE(boxes.write()->insert(range(20, 30), Boxed{.number = 2}));
+  for (const int n : {0, 1}) {
+    allocations.until_failure = n;
+    EXPECT_EQ(boxes.write()->cut(range(15, 25)).error(), Error::nomem);
+    allocations.until_failure = -1;
+    EXPECT_EQ(boxes.stats().ranges, 2U);
+    EXPECT_EQ(boxes.find(Address{15})->range(), range(10, 20));
+    EXPECT_EQ(boxes.find(Address{15})->value().number, 1U);
+    EXPECT_EQ(boxes.check(), "");
+  }
+  EXPECT_EQ(boxes.write()->cut(range(15, 25)).value(), 2U);
+  EXPECT_EQ(boxes.stats().ranges, 2U);
+  Boxed::allocations = nullptr;
+}
+
+TEST_F(RangeFailureTest, a_reservation_that_fails_leaves_no_memory_in_hand) {
+  constexpr int kCells = 50'000;
+  const size_t before = map.stats().bytes;
+  auto w = map.write();
+  allocations.until_failure = kCells;
+  EXPECT_EQ(w->reserve(size_t{2} * kCells).error(), Error::nomem);
+  allocations.until_failure = -1;
+  w->end();
+  EXPECT_LE(map.stats().bytes, before + (size_t{512} << 10));
 }
 
 TEST_F(RangeFailureTest, a_load) {

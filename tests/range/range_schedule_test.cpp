@@ -179,6 +179,47 @@ TEST_F(RangeScheduleTest, a_copy_of_a_range_that_is_gone_is_refused) {
   EXPECT_EQ(HookedCore::Cell::copy(*cell, any, cell->words(), 1, words), CopyTry::detached);
 }
 
+// Many ranges leave at once, and their memory is more than a cache keeps. While the tree still
+// leads to those that have left, a reader that comes late must find memory there: the grace periods
+// that began when they were freed do not wait for it.
+struct RangeMemoryTest : ::testing::Test {
+  static constexpr uint64_t kRanges = 12'000;
+  HookedCore map;
+
+  template <class Leave>
+  void leave_and_look(Leave leave) {
+    ASSERT_EQ(map->begin_write({}), 0);
+    for (uint64_t i = 0; i < kRanges; ++i) ASSERT_EQ(map.insert(10 * i, 10 * i + 5, i), 0);
+    map->end_write();
+    ASSERT_EQ(map->begin_write({}), 0);
+    uint64_t left = 0;
+    uint64_t seen = 0;
+    t_range_hook = [&](Hook at) {
+      if (at != Hook::range_still_in_tree || ++left != kRanges) return;
+      rcu_barrier();
+      uint64_t words[3];
+      for (uint64_t i = 0; i < kRanges; ++i) seen += map->try_copy(10 * i, words) == 0 ? 1 : 0;
+    };
+    size_t count = 0;
+    EXPECT_EQ(leave(&count), 0);
+    t_range_hook = nullptr;
+    EXPECT_EQ(left, kRanges);
+    EXPECT_EQ(count, kRanges);
+    EXPECT_EQ(seen, 0U);
+    map->end_write();
+    EXPECT_EQ(map->check(), "");
+  }
+};
+
+TEST_F(RangeMemoryTest, a_late_reader_finds_memory_where_many_ranges_are_being_erased) {
+  leave_and_look(
+      [&](size_t* count) { return map->erase({Address{0}, Address{~0ULL}}, {}, count); });
+}
+
+TEST_F(RangeMemoryTest, a_late_reader_finds_memory_where_many_ranges_are_being_retired) {
+  leave_and_look([&](size_t* count) { return map->retire({Address{0}, Address{~0ULL}}, count); });
+}
+
 // A platform whose fences are the moments at which the other side acts.
 struct FenceHookPlatform : HookedRangePlatform {
   inline static std::function<void()> on_acquire_fence;

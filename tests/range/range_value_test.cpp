@@ -166,6 +166,15 @@ TEST(RangeValueTest, destructors_run_under_no_lock) {
   EXPECT_EQ(found, 22);
 }
 
+TEST(RangeValueTest, destructors_of_a_map_that_ends_run_under_no_lock) {
+  int found = 0;
+  {
+    auto map = RangeMap<Calls>::create().value();
+    ASSERT_TRUE(map.write()->insert(range(1, 2), Calls(&map, &found)));
+  }
+  EXPECT_EQ(found, 10);
+}
+
 TEST(RangeValueTest, the_hook_is_told_of_every_retired_range_once_with_its_bounds) {
   struct Told {
     Range range;

@@ -182,6 +182,20 @@ TEST_F(TypeStableCacheTest, slabs_go_back_only_when_no_reader_can_look_at_them) 
   EXPECT_GT(destroyed.load(), 10'000);
 }
 
+TEST_F(TypeStableCacheTest, held_slabs_begin_their_way_back_when_they_are_let_go) {
+  TypeStableCache<Thing> cache;
+  std::vector<Thing*> all;
+  all.reserve(20'000);
+  for (int i = 0; i < 20'000; ++i) all.push_back(cache.alloc());
+  cache.hold_slabs();
+  for (Thing* t : all) cache.free(t);
+  rcu_barrier();
+  EXPECT_EQ(destroyed.load(), 0);
+  cache.let_slabs_go();
+  rcu_barrier();
+  EXPECT_GT(destroyed.load(), 10'000);
+}
+
 // The reader's pointer is stale; the object is freed and reused under it, by another thread.
 TEST_F(TypeStableCacheTest, a_stale_reader_meets_some_object_whatever_happens_to_it) {
   TypeStableCache<Thing> cache;
