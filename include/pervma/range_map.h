@@ -45,7 +45,9 @@ template <class Value>
 struct RangeMapOptions {
   // Called for every retired range when its last holder has left, by that thread or, if nobody
   // holds it, by the writer when its section has ended: under no lock, before the value is
-  // destroyed. May call the map, where the thread itself may.
+  // destroyed. May call the map, where the thread itself may. A lookup that meets the range just
+  // then counts as a holder, whatever it answers: so this may be called inside find(), try_find()
+  // and find_next(), and must not want a lock that a caller of those holds.
   void (*on_retired)(void* context, Range range, const Value& value) noexcept = nullptr;
   void* context = nullptr;
   // Tests: true makes an allocation of ranges or tree nodes fail.

@@ -1,6 +1,7 @@
 #include "range/range_core.h"
 
 #include "range/range_check.h"
+#include "range/range_lifecycle.h"
 #include "range/range_load.h"
 #include "range/range_lookup.h"
 #include "range/range_writer.h"

@@ -8,6 +8,7 @@
 
 #include "range/range_check.h"
 #include "range/range_core.h"
+#include "range/range_lifecycle.h"
 #include "range/range_lookup.h"
 #include "range/range_writer.h"
 #include "sync/mmap_lock_slow.h"
