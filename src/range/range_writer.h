@@ -346,7 +346,7 @@ bool BasicRangeCore<P>::reserve(size_t ranges) noexcept {
     if (cell == nullptr) return false;
     stock_.push(cell);
   }
-  return tree_.reserve(static_cast<unsigned>(ranges));
+  return tree_.has_stock_for(static_cast<unsigned>(ranges));  // A larger one goes on.
 }
 
 template <class P>

@@ -106,10 +106,11 @@ class BasicMapleTree {
   }
   // Stores only where [first, last] is empty; else false. Costs one walk.
   [[nodiscard]] bool store_if_empty_reserved(uint64_t first, uint64_t last, void* entry) noexcept;
-  // As reserve(1), but keeps what a larger reservation still holds.
-  [[nodiscard]] bool has_stock_for_one() noexcept {
-    return stock_.size().covers(nodes_needed(1)) || reserve(1);
+  // As reserve(), but keeps what a larger reservation still holds.
+  [[nodiscard]] bool has_stock_for(unsigned stores) noexcept {
+    return stock_.size().covers(nodes_needed(stores)) || reserve(stores);
   }
+  [[nodiscard]] bool has_stock_for_one() noexcept { return has_stock_for(1); }
   // The same without a reservation, or as one of those it is for. False: out of memory, nothing
   // changed.
   [[nodiscard]] bool store(uint64_t first, uint64_t last, void* entry) noexcept {

@@ -146,6 +146,19 @@ TEST_F(RangeFailureTest, a_cut_through_values_in_boxes) {
   Boxed::allocations = nullptr;
 }
 
+TEST_F(RangeFailureTest, a_reservation_outlives_a_smaller_one_and_a_cut) {
+  fill(2000);
+  auto w = map.write();
+  ASSERT_TRUE(w->reserve(400));
+  allocations.until_failure = 0;
+  ASSERT_TRUE(w->reserve(3));
+  ASSERT_TRUE(w->cut(range(5, 15)));  // three changes
+  for (uint64_t i = 0; i < 397; ++i) {
+    ASSERT_TRUE(w->insert(range(50'000 + i * 3, 50'001 + i * 3), i)) << i;
+  }
+  allocations.until_failure = -1;
+}
+
 TEST_F(RangeFailureTest, a_reservation_that_fails_leaves_no_memory_in_hand) {
   constexpr int kCells = 50'000;
   const size_t before = map.stats().bytes;
