@@ -180,6 +180,45 @@ TEST_F(RangeStressTest, a_load_beside_readers_takes_nothing_from_them) {
   EXPECT_EQ(map.check(), "");
 }
 
+// More memory comes and goes in a step than a cache keeps; who holds some of it frees it beside the
+// writer.
+TEST_F(RangeStressTest, ranges_leave_by_the_thousand_beside_readers) {
+  constexpr uint64_t kRanges = 8000;
+  const auto place = [](uint64_t i) { return Range{Address{i * 10}, Address{i * 10 + 4}}; };
+  std::vector<std::thread> readers;
+  readers.reserve(2);
+  for (uint32_t t = 0; t < 2; ++t) {
+    readers.emplace_back([&, t] {
+      std::mt19937_64 random(t);
+      while (!stop.load(std::memory_order_relaxed)) {
+        const Range r = place(random() % kRanges);
+        if (const auto tried = map.try_find(r.start); tried.outcome == RangeTry::found) {
+          if (tried.guard.range() != r) ++wrong;
+          look(tried.guard);
+        }
+        const auto copy = map.try_find_fast(r.start);
+        if (copy && !copy->value.fits(r)) ++wrong;
+      }
+    });
+  }
+  std::vector<Map::Entry> entries;
+  entries.reserve(kRanges);
+  for (uint64_t i = 0; i < kRanges; ++i) entries.push_back({place(i), Stamp::of(place(i), i)});
+  const Range all{Address{0}, Address{kRanges * 10}};
+  for (int round = 0; round < 4; ++round) {
+    ASSERT_TRUE(map.write()->load(entries));
+    std::this_thread::yield();
+    auto w = map.write();
+    EXPECT_EQ((round % 2 == 0 ? w->retire_in(all) : w->erase_in(all)).value(), kRanges);
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(retired, 2 * kRanges);
+  EXPECT_EQ(map.stats().retired, 0U);
+  EXPECT_EQ(map.check(), "");
+}
+
 TEST_F(RangeStressTest, writers_take_turns) {
   std::vector<std::thread> threads;
   threads.reserve(3);
