@@ -28,6 +28,7 @@ BasicRangeCore<P>::~BasicRangeCore() PERVMA_NO_ANALYSIS {
   };
   if (!retired_.all_out()) refuse("under a guard of a retired range");
   if (t_held_maps.holds(this)) refuse("inside its writer section or under a guard");
+  if (lock_.is_held_for_write()) refuse("inside another thread's writer section");
   MapleTree::Cursor cursor(tree_);
   for (void* entry = cursor.next(); entry != nullptr; entry = cursor.next()) {
     if (Lock::reader_count(static_cast<Cell*>(entry)->far) != 0) refuse("under a guard");

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -127,6 +128,23 @@ TEST_F(RangeMapDeathTest, a_map_destroyed_under_a_guard_aborts_with_a_clear_line
         (void)guard.value();
       },
       "RangeMap was destroyed .*guard");
+}
+
+TEST_F(RangeMapDeathTest, a_map_destroyed_inside_another_threads_section_aborts) {
+  EXPECT_DEATH(
+      {
+        Map gone = Map::create().value();
+        std::atomic<bool> writes{false};
+        const std::jthread writer([&] {
+          const auto section = gone.write();
+          writes = true;
+          writes.notify_one();
+          writes.wait(true);
+        });
+        writes.wait(false);
+        const Map end = std::move(gone);
+      },
+      "RangeMap was destroyed inside another thread's writer section");
 }
 
 TEST_F(RangeMapDeathTest, a_map_destroyed_under_a_handed_over_hold_aborts) {
