@@ -5,6 +5,9 @@
 
 namespace pervma {
 
+// No VMA reaches into tables that lie partly above the space.
+inline constexpr Range kEverywhere{Address{0}, Address{~kPageMask}};
+
 template <VmaLockDesign L>
 BasicAddressSpace<L>::BasicAddressSpace(VmContext& context, Mmu& mmu,
                                         const SpaceOptions& options) noexcept
@@ -42,7 +45,7 @@ void BasicAddressSpace<L>::exit() noexcept {
     const Range all{Address{0}, options_.top};
     mmu_.zap(all);
     for (VmaT* v = first; v != nullptr; v = v->next_detached) leave_mappers(*v);
-    mmu_.free_tables(all, all);
+    mmu_.free_tables(all, kEverywhere);
     for (VmaT* v = first; v != nullptr;) {
       VmaT* const next = v->next_detached;
       destroy(*v);
@@ -91,7 +94,7 @@ void BasicAddressSpace<L>::take_down(Address end) noexcept {
     --map_count_;
     destroy(v);
   }
-  mmu_.free_tables({Address{0}, options_.top}, {Address{0}, options_.top});
+  mmu_.free_tables({Address{0}, options_.top}, kEverywhere);
   tree_.clear();
   PERVMA_ASSERT_OP(map_count_, ==, 0u);
   mapped_pages_ = 0;

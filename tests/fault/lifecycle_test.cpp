@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,8 +36,34 @@ class InBetween final : public PageNotifier {
   std::function<void()> what_;
 };
 
+// Does something in another thread, and waits for it, at each call in turn, of whatever thread.
+class Steps final : public PageNotifier {
+ public:
+  explicit Steps(std::vector<std::function<void()>> steps) : steps_(std::move(steps)) {}
+  unsigned calls() const { return calls_.load(); }
+
+ private:
+  void invalidate_start(Range) noexcept override { step(); }
+  void invalidate_end(Range) noexcept override { step(); }
+  void step() {
+    const unsigned n = calls_.fetch_add(1);
+    if (n < steps_.size() && steps_[n]) std::thread(steps_[n]).join();
+  }
+  const std::vector<std::function<void()>> steps_;
+  std::atomic<unsigned> calls_{0};
+};
+
 class Lifecycle : public SpaceFixture {
  protected:
+  std::shared_ptr<TestObject> open_object(uint64_t pages) {
+    auto object = std::make_shared<TestObject>(pages * kPageSize, VmaLockSafety::memory);
+    file_ = *engine_->open(object, FileMode::read_write);
+    return object;
+  }
+  void truncate(TestObject& object) {
+    object.resize(0);
+    engine_->truncate(file_);
+  }
   // Until a writer is at the VMA, under designs whose waiting writers are seen (all but `count`).
   void wait_until_locked(Address a) {
     for (int i = 0; i < 100 && space_->try_read_vma(a); ++i) std::this_thread::yield();
@@ -50,6 +77,7 @@ class Exit : public Lifecycle {
     EXPECT_EQ(space_->mapped_pages(), PageCount{0});
     EXPECT_EQ(space_->locked_pages(), PageCount{0});
     EXPECT_EQ(engine_->frames_used(), PageCount{0});
+    EXPECT_EQ(frames().in_use(FrameUse::table), 1u);  // The root stays.
     EXPECT_EQ(space_->check(), "");
   }
 };
@@ -57,6 +85,7 @@ class Exit : public Lifecycle {
 TEST_P(Exit, pages_go_first_and_those_that_faults_bring_meanwhile_go_too) {
   const Range r = map(4);
   const Range other = map(4, kRw, kSharedAnon);
+  ASSERT_TRUE(space_->lock(other.start, kPageSize, LockFlags::none));
   write64(r.start, 1);
   FaultOutcome outcome = FaultOutcome::bus_error;
   bool is_mapped = false;
@@ -154,6 +183,72 @@ TEST_P(Exit, a_space_that_is_used_again_ends_again) {
   // The fixture looks for what is left.
 }
 
+// A late fault's page leads to its VMA until it is gone.
+TEST_P(Exit, a_truncation_finds_the_page_of_a_late_fault) {
+  const auto object = open_object(4);
+  const Range r = map_file(file_, 4, MapFlags::shared);
+  EXPECT_EQ(fault(r.start, Access::read), FaultOutcome::resolved);
+  FaultOutcome outcome = FaultOutcome::bus_error;
+  Steps steps({nullptr, [&] { outcome = fault(r.start, Access::read); },  // the first walk's end
+               [&] { truncate(*object); }});                              // the second's begin
+  ASSERT_TRUE(space_->add_notifier(steps));
+  space_->exit();
+  EXPECT_EQ(outcome, FaultOutcome::resolved);
+  EXPECT_EQ(steps.calls(), 6u) << "the truncation's begin and end among them";
+  space_->remove_notifier(steps);
+  expect_empty();
+}
+
+// Who comes from a page may look at its tables.
+TEST_P(Exit, tables_stay_while_a_truncation_is_at_work_in_them) {
+  const auto object = open_object(4);
+  const Range r = map_file(file_, 4, MapFlags::shared);
+  EXPECT_EQ(fault(r.start, Access::read), FaultOutcome::resolved);
+  const uint64_t tables = frames().in_use(FrameUse::table);
+  EXPECT_GT(tables, 1u);
+  std::jthread exiting;
+  uint64_t seen = 0;
+  Steps steps({[&] {
+    exiting = std::jthread([&] { space_->exit(); });
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    seen = frames().in_use(FrameUse::table);
+  }});
+  ASSERT_TRUE(space_->add_notifier(steps));
+  truncate(*object);
+  exiting.join();
+  EXPECT_EQ(seen, tables);
+  space_->remove_notifier(steps);
+  expect_empty();
+}
+
+TEST_P(Exit, the_collapser_comes_no_more) {
+  constexpr uint64_t kHuge = 512;
+  const auto wish_for_one = [&] {
+    const Range r = map_at(kHigh, kHuge);
+    for (uint64_t p = 0; p < kHuge; ++p) write64(page_of(r, p), p);
+    ASSERT_TRUE(space_->advise(r.start, r.bytes(), Advice::hugepage));
+  };
+  wish_for_one();
+  EXPECT_EQ(engine_->collapse_some(100), 1u);
+  space_->exit();
+  expect_empty();
+  wish_for_one();
+  EXPECT_EQ(engine_->collapse_some(100), 0u);
+}
+
+TEST_P(Exit, gives_back_vmas_that_go_by_rcu_in_batches) {
+  SpaceOptions options;
+  options.design = GetParam();
+  options.vma_free = VmaFree::rcu_batched;
+  Result<std::unique_ptr<AddressSpace>> space = engine_->create_space(options);
+  if (!space) GTEST_SKIP() << "frees at once";
+  space_ = std::move(*space);
+  for (int i = 0; i < 40; ++i) map_at(kHigh + i * 2 * kPageSize, 1);
+  space_->exit();
+  expect_empty();
+  // Its engine's end looks for what is left.
+}
+
 INSTANTIATE_TEST_SUITE_P(Designs, Exit, ::testing::ValuesIn(kDesigns), test::design_of);
 
 class Stack : public Lifecycle {
@@ -217,6 +312,61 @@ TEST_P(Stack, grows_to_its_limit_by_what_is_locked_and_by_what_may_be_mapped) {
   EXPECT_EQ(write_below(mapped, 7), FaultOutcome::map_error);
   EXPECT_EQ(write_below(mapped, 6), FaultOutcome::resolved);
   EXPECT_EQ(space_->mapped_pages(), PageCount{10});
+}
+
+TEST_P(Stack, grows_to_the_lowest_address_and_to_the_first_page_number) {
+  remake({.lowest = kHigh - 2 * kPageSize});
+  const Range stack = stack_at(kHigh, 1);
+  EXPECT_EQ(write_below(stack, 3), FaultOutcome::map_error);
+  EXPECT_EQ(write_below(stack, 2), FaultOutcome::resolved);
+
+  // Once written it keeps its numbers where it goes.
+  remake({});
+  constexpr uint64_t kNumber = 32;
+  const Range low = stack_at(Address{kNumber * kPageSize}, 2);
+  write64(low.start, 5);
+  ASSERT_TRUE(space_->remap({.old_address = low.start,
+                             .old_length = low.bytes(),
+                             .new_length = low.bytes(),
+                             .flags = RemapFlags::maymove | RemapFlags::fixed,
+                             .new_address = kHigh}));
+  const Range moved{kHigh, kHigh + low.bytes()};
+  EXPECT_EQ(write_below(moved, kNumber + 1), FaultOutcome::map_error);
+  EXPECT_EQ(write_below(moved, kNumber), FaultOutcome::resolved);
+  EXPECT_EQ(read64(kHigh), 5u);
+}
+
+TEST_P(Stack, waits_for_the_mmap_lock_and_can_be_stopped_there) {
+  const Range stack = stack_at(kHigh, 2);
+  const Range gone = map_at(kHigh - 8 * kPageSize, 1);
+  write64(gone.start, 1);
+  // There the mmap lock is held for read: that the stack lies above is seen, and no more.
+  std::stop_source source;
+  std::atomic<bool> ended{false};
+  bool was_stopped = false;
+  FaultOutcome outcome = FaultOutcome::bus_error;
+  std::jthread growing;
+  Steps steps({[&] {
+    growing = std::jthread([&] {
+      outcome = space_->handle_fault(stack.start - kPageSize, Access::write, FaultOrigin::kernel,
+                                     source.get_token());
+      ended.store(true);
+    });
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    source.request_stop();
+    // Bounded for the case that it cannot be stopped.
+    for (int i = 0; i < 5'000 && !ended.load(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    was_stopped = ended.load();
+  }});
+  ASSERT_TRUE(space_->add_notifier(steps));
+  ASSERT_TRUE(space_->unmap(gone.start, gone.bytes()));
+  growing.join();
+  EXPECT_TRUE(was_stopped);
+  EXPECT_EQ(outcome, FaultOutcome::interrupted);
+  EXPECT_EQ(start_of(stack), stack.start);
+  space_->remove_notifier(steps);
 }
 
 TEST_P(Stack, does_not_grow_for_an_access_that_it_refuses_later_nor_without_memory) {
@@ -291,11 +441,16 @@ TEST_P(Stack, does_not_grow_into_what_is_still_being_unmapped) {
 TEST_P(Stack, grows_once_for_threads_that_want_it_at_once) {
   constexpr uint64_t kDepth = 64;
   const Range stack = stack_at(kHigh, 1);
+  std::atomic<uint64_t> arrived{0};
   std::vector<std::jthread> threads;
-  threads.reserve(3);
-  for (unsigned t = 0; t < 3; ++t) {
+  threads.reserve(2);
+  for (unsigned t = 0; t < 2; ++t) {
     threads.emplace_back([&, t] {
-      for (uint64_t page = 1 + t; page <= kDepth; page += 1 + t) {
+      for (uint64_t page = 1; page <= kDepth; ++page) {
+        arrived.fetch_add(1);
+        for (int i = 0; arrived.load() < 2 * page; ++i) {
+          if (i > 1'000) std::this_thread::yield();
+        }
         write64(stack.start - page * kPageSize + t * 8, page);
       }
     });
