@@ -102,7 +102,7 @@ class Server {
 BenchResult bench_zerocopy(const BenchOptions& options) {
   std::vector<BenchRow> rows;
   const Limits limits;
-  const unsigned most = std::max(2U, *std::ranges::max_element(options.threads));
+  const unsigned most = *std::ranges::max_element(options.threads);
   for (const uint64_t ranges : options.ranges) {
     std::vector<Case> cases;
     std::vector<std::unique_ptr<Server>> servers;
@@ -118,7 +118,7 @@ BenchResult bench_zerocopy(const BenchOptions& options) {
                          .subject = std::string(design_name(s->design())),
                          .ranges = ranges,
                          .crews = {{.role = "receiver",
-                                    .threads = std::max(2U, threads) - 1,
+                                    .threads = threads - 1,
                                     .work = [&s](Worker& w) { s->receive(w); }},
                                    {.role = "adviser", .threads = 1, .work = [&s](Worker& w) {
                                       s->advise(w);

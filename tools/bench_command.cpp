@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -22,6 +21,7 @@
 #include "tools/bench_output.h"
 #include "tools/commands.h"
 #include "tools/designs.h"
+#include "tools/options.h"
 #include "tools/output.h"
 #include "tools/progress_bar.h"
 
@@ -54,6 +54,8 @@ struct Scenario {
   unsigned asks;
   uint64_t ranges = 1000;
   uint32_t repeats = 10;
+  unsigned least_threads = 1;
+  const char* threads_help = "Threads; a list";
 };
 
 constexpr Scenario kScenarios[] = {
@@ -62,7 +64,7 @@ constexpr Scenario kScenarios[] = {
      bench::bench_lookup, kThreads | kPick | kPeers | kSeconds},
     {"churn", "Readers beside a writer that maps and unmaps, elsewhere and next door",
      "pervma bench churn --peers --json churn.json", bench::bench_churn,
-     kThreads | kPeers | kSeconds},
+     kThreads | kPeers | kSeconds, 1000, 10, 1, "Readers; a list"},
     {"hot", "Everybody on one range", "pervma bench hot --threads 1,2 --repeats 20",
      bench::bench_hot, kThreads | kPeers | kSeconds},
     {"spike", "Threads start all at once: each maps a stack and a TLS area and touches them",
@@ -85,7 +87,8 @@ constexpr Scenario kScenarios[] = {
      "pervma bench swap --ranges 4000 --threads 1,2 --design refcount", bench::bench_swap,
      kThreads | kSeconds, 4000, 3},
     {"zerocopy", "All threads but one insert pages into their mappings, one madvises",
-     "pervma bench zerocopy --threads 2,4", bench::bench_zerocopy, kThreads | kSeconds},
+     "pervma bench zerocopy --threads 2,4", bench::bench_zerocopy, kThreads | kSeconds, 1000, 10, 2,
+     "Threads, the adviser included; a list"},
 };
 
 int run(const Scenario& scenario, Options& options) {
@@ -95,9 +98,6 @@ int run(const Scenario& scenario, Options& options) {
   // Before the work: a file that cannot be used must not cost minutes.
   std::vector<BenchRow> before;
   if (!options.compare.empty()) before = read_bench_json(options.compare);
-  if (!options.json.empty() && options.json != "-" && !std::ofstream(options.json)) {
-    return bad_input(options.json + ": cannot be written");
-  }
   const bench::CoreWatch watch;
   std::atomic<uint64_t> done{0};
   std::atomic<uint64_t> planned{0};
@@ -121,20 +121,39 @@ int run(const Scenario& scenario, Options& options) {
   return options.json.empty() ? kFine : write_json(bench_json(*rows, this_run), options.json);
 }
 
+// Takes the names of bench::Pick.
+CLI::Validator pick_by_name() {
+  return {[](std::string& name) {
+            constexpr std::pair<const char*, bench::Pick> kNames[] = {
+                {"uniform", bench::Pick::uniform},
+                {"zipf", bench::Pick::zipf},
+                {"distinct", bench::Pick::distinct}};
+            for (const auto& [known, pick] : kNames) {
+              if (name != known) continue;
+              name = std::to_string(static_cast<int>(pick));
+              return std::string();
+            }
+            return fmt::format("there is no '{}'; there are: uniform, zipf, distinct", name);
+          },
+          ""};
+}
+
 void add_timing_options(CLI::App& cmd, Options& o) {
   cmd.add_option("--repeats,--repeat", o.bench.run.repeats, "Repeats; subjects take turns")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
   cmd.add_option("--seconds,--duration", o.bench.run.seconds, "Of each subject, per repeat")
-      ->check(CLI::Range(0.0005, 600.0))
+      ->check(seconds_from(0.0005, 600))
       ->capture_default_str();
   cmd.add_option("--seed", o.bench.run.seed, "Of the order in which ranges are picked")
+      ->check(whole_number())
       ->capture_default_str();
 }
 
 void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
   o.bench.ranges = {scenario.ranges};
   o.bench.run.repeats = scenario.repeats;
+  std::erase_if(o.bench.threads, [&](unsigned n) { return n < scenario.least_threads; });
   cmd.add_option("--design", o.designs, "Designs, separated by commas, or all: " + design_names())
       ->capture_default_str();
   if ((scenario.asks & kPeers) != 0) {
@@ -150,22 +169,19 @@ void add_options(CLI::App& cmd, const Scenario& scenario, Options& o) {
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   if ((scenario.asks & kThreads) != 0) {
-    cmd.add_option("--threads", o.bench.threads, "Threads (churn: readers); a list")
+    cmd.add_option("--threads", o.bench.threads, scenario.threads_help)
         ->delimiter(',')
-        ->check(CLI::Range(1, 64))
+        ->check(CLI::Range(scenario.least_threads, 64U))
         ->capture_default_str();
   }
   if ((scenario.asks & kPick) != 0) {
-    const std::map<std::string, bench::Pick> names{{"uniform", bench::Pick::uniform},
-                                                   {"zipf", bench::Pick::zipf},
-                                                   {"distinct", bench::Pick::distinct}};
     cmd.add_option("--pick", o.bench.picks,
                    "How ranges are picked: uniform, zipf, distinct (each thread its own); a list")
         ->delimiter(',')
-        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case));
+        ->transform(pick_by_name());
   }
   if ((scenario.asks & kSeconds) != 0) add_timing_options(cmd, o);
-  cmd.add_option("--json", o.json, "Write the rows to this file; - is standard output");
+  add_json_option(cmd, o.json, "Write the rows to this file");
   cmd.add_option("--compare", o.compare, "Print ratios to the rows of this JSON of an earlier run");
   cmd.footer(fmt::format(
       "Exit status: 0 measured, 1 a subject gave a wrong answer or there is no memory, 2 bad "
@@ -199,7 +215,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   }
   auto json = std::make_shared<std::string>();
   CLI::App* machine = cmd->add_subcommand("machine", "Describe what it is measured on");
-  machine->add_option("--json", *json, "Write it to this file; - is standard output");
+  add_json_option(*machine, *json, "Write it to this file");
   machine->footer("Example:\n  pervma bench machine --json machine.json");
   machine->callback([json, &action] { action = [json] { return print_machine(*json); }; });
   cmd->footer("Examples:\n  pervma bench lookup --peers\n  pervma bench hot --threads 1,2");

@@ -7,6 +7,7 @@
 
 #include "pervma/design.h"
 #include "tools/commands.h"
+#include "tools/options.h"
 #include "tools/output.h"
 
 namespace pervma::tools {
@@ -60,7 +61,7 @@ void add_designs_command(CLI::App& app, Action& action) {
   auto json = std::make_shared<std::string>();
   CLI::App* cmd = app.add_subcommand(
       "designs", "What each lock design is: memory, what readers write, what writers wait for");
-  cmd->add_option("--json", *json, "Write the same to this file; - is standard output");
+  add_json_option(*cmd, *json, "Write the same to this file");
   cmd->footer(
       "Examples:\n"
       "  pervma designs\n"

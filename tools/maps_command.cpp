@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/commands.h"
+#include "tools/options.h"
 #include "tools/output.h"
 #include "trace/dependencies.h"
 #include "trace/replay.h"
@@ -41,7 +42,7 @@ std::string perms_of(const VmaInfo& v) {
       v.flags.has(VmaFlag::exec) ? 'x' : '-', v.flags.has(VmaFlag::may_share) ? 's' : 'p');
 }
 
-nlohmann::json to_json(const std::vector<SpaceMap>& maps) {
+nlohmann::json to_json(uint32_t line, const std::vector<SpaceMap>& maps) {
   nlohmann::json all = nlohmann::json::array();
   for (const SpaceMap& m : maps) {
     nlohmann::json vmas = nlohmann::json::array();
@@ -54,7 +55,7 @@ nlohmann::json to_json(const std::vector<SpaceMap>& maps) {
                       {"inode", v.inode},
                       {"name", v.name}});
     }
-    all.push_back({{"space", m.space}, {"vmas", std::move(vmas)}});
+    all.push_back({{"space", m.space}, {"line", line}, {"vmas", std::move(vmas)}});
   }
   return all;
 }
@@ -65,7 +66,7 @@ int print_maps(const Options& options, uint32_t line, const std::vector<SpaceMap
                options.at == 0 ? ", after which the most was mapped" : "");
     for (const SpaceMap& m : maps) fmt::print("space {}\n{}", m.space, m.text);
   }
-  return options.json.empty() ? kFine : write_json(to_json(maps), options.json);
+  return options.json.empty() ? kFine : write_json(to_json(line, maps), options.json);
 }
 
 int run(const Options& options) {
@@ -111,8 +112,9 @@ void add_maps_command(CLI::App& app, Action& action) {
       "maps", "Print the address spaces at a point of a recording, as /proc/PID/maps does");
   cmd->add_option("TRACE", options->trace, "A recording, as for replay")->required();
   cmd->add_option("--at", options->at,
-                  "A line of the recording; without it, the moment with the most mappings");
-  cmd->add_option("--json", options->json, "Write the map to this file; - is standard output");
+                  "A line of the recording; without it, the moment with the most mappings")
+      ->check(CLI::Range(int64_t{1}, int64_t{UINT32_MAX}));
+  add_json_option(*cmd, options->json, "Write the map to this file");
   cmd->footer(
       "Examples:\n"
       "  pervma maps traces/redis-bgsave.txt.xz\n"

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,8 @@
 
 #include "tools/commands.h"
 #include "tools/designs.h"
+#include "tools/interrupt.h"
+#include "tools/options.h"
 #include "tools/output.h"
 #include "tools/progress_bar.h"
 #include "trace/linux_versions.h"
@@ -38,7 +41,7 @@ struct Options {
   bool stop_at_first = false;
   bool minimise = false;
   bool live = false;
-  std::string seeds = "1..200";
+  std::string seeds;  // empty: 1..200; to record, 1
   uint32_t ops = 300;
 };
 
@@ -138,7 +141,11 @@ bool run_one(const OracleRecording& recording, const std::string& file,
   return true;
 }
 
-int finish(const Options& options, const Totals& totals) {
+int finish(const Options& options, const Totals& totals, const InterruptWatch& watch) {
+  if (options.json != "-") {
+    fmt::print("oracle: {} recordings, {} operations, {} mismatches\n", totals.recordings,
+               totals.operations, totals.mismatches);
+  }
   if (!options.json.empty()) {
     const nlohmann::json result = {{"recordings", totals.recordings},
                                    {"operations", totals.operations},
@@ -146,11 +153,7 @@ int finish(const Options& options, const Totals& totals) {
                                    {"differences", totals.list}};
     if (const int status = write_json(result, options.json); status != kFine) return status;
   }
-  if (options.json != "-") {
-    fmt::print("oracle: {} recordings, {} operations, {} mismatches\n", totals.recordings,
-               totals.operations, totals.mismatches);
-  }
-  return totals.mismatches == 0 ? kFine : kDifferences;
+  return watch.status(totals.mismatches == 0 ? kFine : kDifferences);
 }
 
 int run_recorded(const Options& options, std::vector<std::pair<Design, OracleRunner>>& runners) {
@@ -164,29 +167,25 @@ int run_recorded(const Options& options, std::vector<std::pair<Design, OracleRun
     recordings.push_back(std::move(*r));
   }
   Totals totals;
-  for (size_t i = 0; i < recordings.size(); ++i) {
+  const InterruptWatch watch;
+  for (size_t i = 0; i < recordings.size() && !watch.interrupted(); ++i) {
     if (!run_one(recordings[i], (*files)[i], runners, options, totals)) break;
   }
-  return finish(options, totals);
+  return finish(options, totals, watch);
 }
 
 // "A..B" or "A".
 std::pair<uint64_t, uint64_t> parse_seeds(const std::string& text) {
-  const auto bad = [&] {
-    return CLI::ValidationError("--seeds", "'" + text + "' is not A..B with A <= B");
-  };
-  try {
-    size_t used = 0;
-    const uint64_t first = std::stoull(text, &used);
-    if (used == text.size()) return {first, first};
-    if (text.substr(used, 2) != "..") throw bad();
-    const std::string rest = text.substr(used + 2);
-    const uint64_t last = std::stoull(rest, &used);
-    if (used != rest.size() || last < first) throw bad();
-    return {first, last};
-  } catch (const std::logic_error&) {
-    throw bad();
+  const char* const end = text.data() + text.size();
+  uint64_t first = 0;
+  uint64_t last = 0;
+  const auto [dots, bad_first] = std::from_chars(text.data(), end, first);
+  if (bad_first == std::errc() && dots == end) return {first, first};
+  if (bad_first == std::errc() && std::string_view(dots, end).starts_with("..")) {
+    const auto [at, bad_last] = std::from_chars(dots + 2, end, last);
+    if (bad_last == std::errc() && at == end && first <= last) return {first, last};
   }
+  throw CLI::ValidationError("--seeds", "'" + text + "' is not A..B with A <= B");
 }
 
 int live_failed(Error error, uint64_t seed) {
@@ -198,7 +197,8 @@ int live_failed(Error error, uint64_t seed) {
 
 // Writes a random sequence with the running kernel's answers.
 int run_record_live(const Options& options) {
-  const uint64_t seed = parse_seeds(options.seeds).first;
+  const auto [seed, last] = parse_seeds(options.seeds.empty() ? "1" : options.seeds);
+  if (seed != last) throw CLI::ValidationError("--record", "name one seed, as in --seeds 7");
   const Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
   if (!live) return live_failed(live.error(), seed);
   if (!write_text(options.record, live->text)) {
@@ -236,13 +236,15 @@ int run_record(const Options& options) {
 }
 
 int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>>& runners) {
-  const auto [first, last] = parse_seeds(options.seeds);
+  const auto [first, last] = parse_seeds(options.seeds.empty() ? "1..200" : options.seeds);
   Totals totals;
   std::set<std::string> left_out;
   std::atomic<uint64_t> done{0};
   const ProgressBar bar("live", done, last - first + 1);
-  for (uint64_t seed = first; seed <= last; ++seed) {
+  const InterruptWatch watch;
+  for (uint64_t seed = first; !watch.interrupted(); ++seed) {
     Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
+    if (!live && watch.interrupted()) break;  // The recording process was interrupted as well.
     if (!live) return live_failed(live.error(), seed);
     left_out.insert(live->left_out.begin(), live->left_out.end());
     const std::string name = fmt::format("live seed {}", seed);
@@ -251,11 +253,12 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
     if (!r) return bad_input(r.error().to_string());
     if (!run_one(*r, name, runners, options, totals)) break;
     done.fetch_add(1, std::memory_order_relaxed);
+    if (seed == last) break;
   }
   if (options.json != "-") {
     for (const std::string& what : left_out) fmt::print("{}\n", what);
   }
-  return finish(options, totals);
+  return finish(options, totals, watch);
 }
 
 // Those that are named; of all designs, those that can free VMAs in this way.
@@ -310,27 +313,35 @@ void add_oracle_command(CLI::App& app, Action& action) {
   cmd->add_flag("--stopped", options->stopped,
                 "Each operation is first called with a stop requested, which may change nothing");
   cmd->add_flag("--live", options->live, "Compare with the kernel that this runs on");
-  cmd->add_option("--seeds", options->seeds, "With --live: random sequences A..B")
-      ->capture_default_str();
+  cmd->add_option("--seeds", options->seeds,
+                  "With --live: random sequences A..B; without it 1..200, and with --record 1")
+      ->needs("--live");
   cmd->add_option("--ops", options->ops, "With --live: operations of each sequence")
       ->check(CLI::Range(1, 100'000))
+      ->needs("--live")
       ->capture_default_str();
   cmd->add_flag("--stop-at-first", options->stop_at_first, "Stop at the first difference");
   cmd->add_flag(
       "--minimise", options->minimise,
       "Write the shortest scenario that has a recording's difference to NAME.minimal.trace");
   cmd->add_option("--out", options->out, "With --minimise: where to write the scenario")
+      ->check(output_file())
       ->needs("--minimise");
-  cmd->add_option(
+  add_json_option(*cmd, options->json, "Write the differences to this file");
+  CLI::Option* record = cmd->add_option(
       "--record", options->record,
       "Execute the operations of PATH, a scenario, on the running kernel, and write its "
       "answers to this file");
-  cmd->add_option("--json", options->json,
-                  "Write the differences to this file; - is standard output");
+  record->check(output_file());
+  for (const char* other : {"--design", "--vma-free", "--bare", "--stopped", "--stop-at-first",
+                            "--minimise", "--json"}) {
+    record->excludes(other);
+  }
   cmd->footer(
       "A recording ends at its first difference: what follows would differ for that alone.\n"
       "docs/oracle.md says how to read one, and how to add a scenario.\n"
-      "Exit status: 0 no difference, 1 differences, 2 bad input.\n"
+      "Exit status: 0 no difference, 1 differences, 2 bad input, 130 interrupted (what was "
+      "compared is told).\n"
       "Examples:\n"
       "  pervma oracle tests/trace/oracle\n"
       "  pervma oracle --live --seeds 1..200 --ops 300 --design refcount\n"

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tools/commands.h"
 #include "tools/designs.h"
+#include "tools/interrupt.h"
+#include "tools/options.h"
 #include "tools/output.h"
 #include "tools/percentile.h"
 #include "tools/progress_bar.h"
@@ -160,13 +161,19 @@ void print_reading(const Prepared& p, const std::vector<Row>& rows) {
 
 nlohmann::json to_json(const Prepared& p, const Row& row) {
   const Figures f = figures_of(row);
+  nlohmann::json differences = nlohmann::json::array();
+  for (const trace::Mismatch& m : row.shown) {
+    differences.push_back({{"line", m.line}, {"text", m.text}});
+  }
   return {
       {"trace", p.recording.name},
+      {"notes", p.script.notes},
       {"design", design_name(row.design)},
       {"workers", row.workers},
       {"repeats", row.repeats},
       {"events", row.events},
       {"mismatches", row.mismatches},
+      {"differences", std::move(differences)},
       {"faults", row.faults},
       {"faults_per_s", f.faults_per_s},
       {"fault_ns",
@@ -195,7 +202,7 @@ void print_differences(const Prepared& p, const std::vector<Row>& rows, uint32_t
 
 // Interleaved, so that a slow moment of the machine meets all designs alike.
 std::vector<Row> run_all(const Prepared& p, const std::vector<Design>& designs,
-                         const Options& options) {
+                         const Options& options, const InterruptWatch& watch) {
   std::vector<Row> rows;
   for (const uint32_t workers : options.workers) {
     for (const Design design : designs) {
@@ -210,29 +217,30 @@ std::vector<Row> run_all(const Prepared& p, const std::vector<Design>& designs,
                         uint64_t{options.repeat} * rows.size() * p.script.ops.size());
   for (uint32_t i = 0; i < options.repeat; ++i) {
     for (Row& row : rows) {
+      if (watch.interrupted()) break;
       Result<ReplayResult> result =
           trace::replay(p, {.design = row.design, .workers = row.workers, .progress = &done});
       if (!result) throw std::runtime_error(p.recording.file + ": no memory to replay it");
       row.add(*result);
     }
   }
+  std::erase_if(rows, [](const Row& row) { return row.repeats == 0; });  // Interrupted before.
   return rows;
 }
 
 int run(const Options& options) {
   const std::vector<Design> designs = parse_designs(options.designs);
-  // Found out before the work, not after it.
-  if (!options.json.empty() && options.json != "-" && !std::ofstream(options.json)) {
-    return bad_input(options.json + ": cannot be written");
-  }
   const bool tables = options.json != "-";
   nlohmann::json all = nlohmann::json::array();
   bool differs = false;
   std::vector<std::pair<std::unique_ptr<Prepared>, std::vector<Row>>> results;
+  const InterruptWatch watch;
   for (const std::string& path : options.traces) {
+    if (watch.interrupted()) break;
     trace::TraceResult<std::unique_ptr<Prepared>> prepared = trace::prepare(path);
     if (!prepared) return bad_input(prepared.error().to_string());
-    std::vector<Row> rows = run_all(**prepared, designs, options);
+    std::vector<Row> rows = run_all(**prepared, designs, options, watch);
+    if (rows.empty()) break;
     for (const Row& row : rows) {
       differs = differs || row.mismatches != 0;
       all.push_back(to_json(**prepared, row));
@@ -251,7 +259,7 @@ int run(const Options& options) {
   if (!options.json.empty()) {
     if (const int status = write_json(all, options.json); status != kFine) return status;
   }
-  return differs ? kDifferences : kFine;
+  return watch.status(differs ? kDifferences : kFine);
 }
 
 }  // namespace
@@ -260,8 +268,10 @@ void add_replay_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* cmd = app.add_subcommand(
       "replay", "Play recordings of real programs under lock designs and compare every result");
-  cmd->add_option("TRACE", options->traces,
-                  "Recordings: text of perf script or strace -f -ttt; plain, .xz, .zst or .gz")
+  cmd->add_option(
+         "TRACE", options->traces,
+         "Recordings: text of perf script or strace -f -ttt; plain, .xz, .zst or .gz; - is "
+         "standard input")
       ->required();
   cmd->add_option("--design", options->designs,
                   "Designs, separated by commas, or all: " + design_names())
@@ -277,11 +287,13 @@ void add_replay_command(CLI::App& app, Action& action) {
       ->capture_default_str();
   cmd->add_option("--show", options->show, "Differences to show of each row")
       ->capture_default_str();
-  cmd->add_option("--json", options->json, "Write the rows to this file; - is standard output");
+  add_json_option(*cmd, options->json, "Write the rows to this file");
   cmd->footer(
       "Counts are per repeat; latencies include waiting for locks, not the time between "
       "operations.\n"
-      "Exit status: 0 no difference, 1 differences, 2 bad input.\n"
+      "Exit status: 0 no difference, 1 differences, 2 bad input, 130 interrupted (what was "
+      "replayed "
+      "is shown).\n"
       "Examples:\n"
       "  pervma replay traces/jvm-threads.txt.xz --design all --workers 2 --json out.json\n"
       "  pervma replay traces/*.txt.xz --design all --workers 1,2,4 --repeat 20");

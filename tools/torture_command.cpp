@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stop_token>
 #include <thread>
@@ -12,6 +11,8 @@
 #include "bench/torture/torture.h"
 #include "tools/commands.h"
 #include "tools/designs.h"
+#include "tools/interrupt.h"
+#include "tools/options.h"
 #include "tools/output.h"
 
 namespace pervma::tools {
@@ -94,17 +95,17 @@ nlohmann::json to_json(Design design, const TortureResult& r, const TortureOptio
 
 int run(Options& options) {
   const std::vector<Design> designs = parse_designs(options.designs);
-  if (!options.json.empty() && options.json != "-" && !std::ofstream(options.json)) {
-    return bad_input(options.json + ": cannot be written");
-  }
   nlohmann::json all = nlohmann::json::array();
   bool violated = false;
+  const InterruptWatch watch;
   for (const Design design : designs) {
+    if (watch.interrupted()) break;
     std::atomic<uint64_t> operations{0};
     TortureOptions t = options.torture;
     t.design = design;
     t.seconds = options.torture.seconds / static_cast<double>(designs.size());
     t.progress = &operations;
+    t.stop = &watch.flag();
     TortureResult result;
     {
       const ProgressLine line(design, t.seconds, operations);
@@ -118,7 +119,7 @@ int run(Options& options) {
   if (!options.json.empty()) {
     if (const int status = write_json(all, options.json); status != kFine) return status;
   }
-  return violated ? kDifferences : kFine;
+  return watch.status(violated ? kDifferences : kFine);
 }
 
 }  // namespace
@@ -131,13 +132,15 @@ void add_torture_command(CLI::App& app, Action& action) {
                   "Designs, separated by commas, or all: " + design_names())
       ->capture_default_str();
   cmd->add_option("--seconds", options->torture.seconds, "In all, shared by the designs")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(seconds_from(0.001, 1e6))
       ->capture_default_str();
   cmd->add_option("--threads", options->torture.threads, "Each is a reader and a writer")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  cmd->add_option("--seed", options->torture.seed, "Of all choices")->capture_default_str();
-  cmd->add_option("--json", options->json, "Write a summary to this file; - is standard output");
+  cmd->add_option("--seed", options->torture.seed, "Of all choices")
+      ->check(whole_number())
+      ->capture_default_str();
+  add_json_option(*cmd, options->json, "Write a summary to this file");
   // For the test that the torture notices: takes a rule out.
   cmd->add_option("--break", options->torture.broken)
       ->transform(CLI::CheckedTransformer(
@@ -147,7 +150,9 @@ void add_torture_command(CLI::App& app, Action& action) {
       "Stops at the first violation and prints the last events of both sides. Random delays at "
       "the\n"
       "protocols' hooks: in builds with debug checks (presets dev, asan, tsan).\n"
-      "Exit status: 0 no violation, 1 a violation or a hang, 2 bad input.\n"
+      "Exit status: 0 no violation, 1 a violation or a hang, 2 bad input, 130 interrupted (a "
+      "summary is\n"
+      "printed all the same).\n"
       "Example:\n"
       "  pervma torture --design all --seconds 30 --threads 4");
   cmd->callback([options, &action] { action = [options] { return run(*options); }; });

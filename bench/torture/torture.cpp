@@ -55,7 +55,7 @@ class Run {
 
   TortureResult result() {
     const JitterScope jitter(64);
-    while (!monitor_.is_over() && seconds_since(begin_) < options_.seconds) round();
+    while (!monitor_.is_over() && !is_time_up()) round();
     result_.violation = monitor_.report();
     result_.operations = monitor_.operations();
     result_.counts["map changes told"] = listener_.count();
@@ -66,6 +66,11 @@ class Run {
   }
 
  private:
+  bool is_time_up() const {
+    return seconds_since(begin_) >= options_.seconds ||
+           (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed));
+  }
+
   // A space's whole life.
   void round() {
     // Pages that visitors send out go to a store in one round of two, and stay in the other.
@@ -184,8 +189,7 @@ class Run {
     const Clock::time_point begin = Clock::now();
     Clock::time_point moved = begin;
     uint64_t last = monitor_.operations();
-    const double left = std::max(0.0, options_.seconds - seconds_since(begin_));
-    while (!monitor_.is_over() && seconds_since(begin) < std::min(left, kRoundSeconds)) {
+    while (!monitor_.is_over() && !is_time_up() && seconds_since(begin) < kRoundSeconds) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       watch(last, moved);
     }

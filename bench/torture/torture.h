@@ -29,6 +29,7 @@ struct TortureOptions {
   Broken broken = Broken::nothing;
   double hang_seconds = 120;                  // without a single operation: a hang
   std::atomic<uint64_t>* progress = nullptr;  // operations done
+  const std::atomic<bool>* stop = nullptr;    // true: end before the time is over
 };
 
 struct TortureResult {

@@ -377,6 +377,13 @@ auto Parser::dump(Words words) -> Done {
   return {};
 }
 
+// Whether a file that begins so can be a recording. What cannot is not read to its end, which a
+// device may not have.
+bool can_be_recording(std::string_view begin) noexcept {
+  constexpr std::string_view kFirst = "# pervma-oracle ";
+  return begin.starts_with(kFirst.substr(0, begin.size()));
+}
+
 // All of a file, decompressed. Room for `text` is made by doubling.
 TraceResult<std::string> read_all(const std::string& path) {
   auto bytes = open_bytes(path);
@@ -394,7 +401,8 @@ TraceResult<std::string> read_all(const std::string& path) {
       return std::unexpected(TraceError{path, static_cast<uint32_t>(lines) + 1, n.error()});
     }
     used += *n;
-    if (*n == 0) {
+    if (*n == 0 || !can_be_recording(std::string_view(text).substr(0, used)) ||
+        used > std::numeric_limits<uint32_t>::max()) {
       text.resize(used);
       return text;
     }

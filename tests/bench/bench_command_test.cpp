@@ -86,6 +86,10 @@ TEST(BenchCommand, refuses_bad_input_in_one_line) {
   ::unlink(path.c_str());
   expect_refused(run_pervma("bench hot --compare /no/such/file"), "cannot be read");
   expect_refused(run_pervma("bench hot --json /no/such/folder/x"), "cannot be written");
+  expect_refused(run_pervma("bench hot --seconds nan"), "--seconds");
+  expect_refused(run_pervma("bench hot --seed -1"), "--seed");
+  expect_refused(run_pervma("bench lookup --pick best"), "uniform, zipf, distinct");
+  expect_refused(run_pervma("bench zerocopy --threads 1"), "--threads");
   expect_refused(run_pervma("bench hot --design tape"), "there is no design 'tape'");
   expect_refused(run_pervma("bench hot --threads 0"), "--threads");
   expect_refused(run_pervma("bench hot --ranges 0"), "--ranges");

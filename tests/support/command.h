@@ -30,11 +30,10 @@ inline std::string temp_path(const std::string& name) {
   return ::testing::TempDir() + "pervma_command_" + std::to_string(::getpid()) + "_" + name;
 }
 
-inline CommandOutcome run_pervma(const std::string& arguments) {
+inline CommandOutcome run_shell(const std::string& command) {
   const std::string err = temp_path("err");
-  const std::string command = std::string(PERVMA_TEST_TOOL) + " " + arguments + " 2>" + err;
   CommandOutcome o;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
+  std::FILE* pipe = ::popen((command + " 2>" + err).c_str(), "r");
   if (pipe == nullptr) return o;
   std::array<char, 4096> buffer{};
   for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
@@ -45,6 +44,10 @@ inline CommandOutcome run_pervma(const std::string& arguments) {
   o.err = slurp(err);
   ::unlink(err.c_str());
   return o;
+}
+
+inline CommandOutcome run_pervma(const std::string& arguments) {
+  return run_shell(std::string(PERVMA_TEST_TOOL) + " " + arguments);
 }
 
 // One line on stderr that holds `what`, status 2.

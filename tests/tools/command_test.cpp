@@ -89,6 +89,8 @@ TEST(Command, replay_writes_one_json_row_per_trace_design_and_worker_count) {
   for (const auto& row : rows) {
     EXPECT_EQ(row.at("trace"), "redis-bgsave");
     EXPECT_EQ(row.at("mismatches"), 0);
+    EXPECT_TRUE(row.at("differences").empty());
+    EXPECT_TRUE(row.at("notes").is_array());
     EXPECT_EQ(row.at("faults"), 5770);
     EXPECT_GT(row.at("faults_per_s").get<double>(), 0);
     for (const char* key : {"p50", "p99", "p999", "max"}) {
@@ -115,6 +117,7 @@ TEST(Command, maps_speaks_json) {
   EXPECT_EQ(o.status, 0) << o.err;
   const auto spaces = nlohmann::json::parse(o.out);
   ASSERT_FALSE(spaces.empty());
+  EXPECT_EQ(spaces[0].at("line"), 6286);
   const auto& vma = spaces[0].at("vmas").at(0);
   for (const char* key : {"start", "end", "perms", "offset", "device", "inode", "name"}) {
     EXPECT_TRUE(vma.contains(key)) << key;
@@ -157,6 +160,67 @@ TEST(Command, bad_requests_get_one_line) {
   expect_refused(pervma("replay"), "TRACE");
   expect_refused(pervma("frobnicate"), "frobnicate");
   expect_refused(pervma(""), "subcommand");
+  expect_refused(pervma("bench frobnicate"), "no command 'frobnicate'; see pervma bench --help");
+  expect_refused(pervma("--frobnicate"), "no option '--frobnicate'; see pervma --help");
+  expect_refused(pervma("maps " + trace("cc1plus") + " --at 0"), "--at");
+  expect_refused(pervma("torture --seconds nan"), "--seconds");
+  expect_refused(pervma("torture --seed -1"), "--seed");
+  expect_refused(pervma("torture --seed 99999999999999999999"), "--seed");
+}
+
+// Of each command: the output that is asked for is refused before the work, and nothing is written.
+TEST(Command, a_file_that_cannot_be_written_is_refused_before_the_work) {
+  const std::string file = temp("file");
+  std::ofstream(file) << "old";
+  for (const std::string& command :
+       {"replay " + trace("cc1plus"), "maps " + trace("cc1plus"), std::string("designs"),
+        std::string("bench lookup"), std::string("bench machine"),
+        std::string("torture --seconds 600"), std::string("oracle --live --seeds 1..9999999")}) {
+    SCOPED_TRACE(command);
+    for (const std::string& path :
+         {std::string("''"), ::testing::TempDir(), file + "/x", std::string("/no/such/folder/x")}) {
+      const Outcome o = pervma(std::string(command).append(" --json ").append(path));
+      expect_refused(o, "--json: ");
+      EXPECT_EQ(o.out, "");
+    }
+  }
+  EXPECT_EQ(slurp(file), "old");
+  ::unlink(file.c_str());
+}
+
+TEST(Command, what_cannot_be_printed_is_told) {
+  for (const std::string& arguments :
+       {std::string("designs"), std::string("designs --json -"), std::string("--help"),
+        std::string("--version"), "replay " + trace("redis-bgsave"),
+        "maps " + trace("redis-bgsave") + " --json -"}) {
+    SCOPED_TRACE(arguments);
+    expect_refused(pervma(arguments + " >/dev/full"), "No space left on device");
+    expect_refused(pervma(arguments + " >&-"), "Bad file descriptor");
+  }
+  expect_refused(pervma("designs --json /dev/full"), "/dev/full: cannot be written");
+}
+
+// With the status that says so; the old file is replaced only when there is something to write.
+TEST(Command, an_interrupted_run_tells_what_was_done) {
+  const std::string path = temp("interrupted.json");
+  for (const std::string& arguments : {std::string("torture --seconds 600 --design refcount"),
+                                       "replay " + trace("redis-bgsave") + " --repeat 1000"}) {
+    SCOPED_TRACE(arguments);
+    std::ofstream(path) << "old";
+    std::string command = "{ " PERVMA_TEST_TOOL " ";
+    command.append(arguments).append(" --json ").append(path);
+    // The signal comes when it is handled; not SIGINT, which a shell's background job ignores.
+    command +=
+        " & p=$!; for i in $(seq 2000); do"
+        " grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$p/status && break; sleep 0.01; done;"
+        " kill -TERM $p; wait $p; }";
+    const Outcome o = test::run_shell(command);
+    EXPECT_EQ(o.status, 130) << o.err;
+    EXPECT_EQ(o.err, "pervma: interrupted: this is what was done until then\n");
+    const auto rows = nlohmann::json::parse(slurp(path), nullptr, false);
+    EXPECT_TRUE(rows.is_array()) << slurp(path);
+  }
+  ::unlink(path.c_str());
 }
 
 }  // namespace

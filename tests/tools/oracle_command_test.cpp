@@ -177,6 +177,15 @@ TEST_F(OracleCommand, bad_input_is_one_line_with_file_and_line_and_status_2) {
       {"--live --seeds 9..1", "--seeds"},
       {"", "oracle"},
       {"cut.trace --live", "oracle"},
+      {"/dev/zero", "/dev/zero:1: not a recording"},
+      {"--live --seeds -1", "--seeds"},
+      {"--live --seeds ' 1'", "--seeds"},
+      {"--live --seeds 1..18446744073709551616", "--seeds"},
+      {"--live --seeds 1..2 --record x.trace", "one seed"},
+      {"good.trace --seeds 1..2", "--seeds requires --live"},
+      {"good.trace --ops 7", "--ops requires --live"},
+      {"good.trace --record x.trace --json x.json", "--record"},
+      {"good.trace --minimise --out /no/such/folder/x", "--out"},
       {"cut.trace --design best", "best"}};
   write("good.trace", good_ + "E 3\n");
   for (const auto& [arguments, what] : cases) {
