@@ -106,6 +106,7 @@ class NodePool {
     static constexpr size_t kBytes = kNodeBytes;
     static constexpr size_t kAlign = kNodeAlign;
     static constexpr size_t kSpareBytes = kSpare;
+    static constexpr size_t kSpreadBytes = 0;  // whole lines, and written by one thread only
     static void construct(void*) noexcept {}
     static void destroy(void* cell) noexcept;
     static void* next(void* cell) noexcept { return *static_cast<void**>(cell); }

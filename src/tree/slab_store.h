@@ -8,6 +8,10 @@
 // huge pages. Once a store is big a slab is a whole chunk, on huge pages from the start. Slabs and
 // chunks begin at multiples of their size, so a cell's address tells both.
 //
+// The first slabs of a store may be spread: each cell has a pair of lines to itself. A thread that
+// writes to its cell then makes nobody wait who uses another, neither in the same line nor in the
+// one that processors fetch along with it. The slabs after those are packed.
+//
 // Not thread-safe, and no policy of when a slab may go back: the owner brings both.
 #pragma once
 
@@ -17,6 +21,7 @@
 #include <cstdint>
 
 #include "sync/assert.h"
+#include "sync/cpu.h"
 #include "sync/rcu.h"
 
 namespace pervma {
@@ -45,6 +50,7 @@ struct SlabHead {
   uint32_t carved;  // cells ever handed out; the rest was never touched
   uint32_t cells;   // cells in all
   uint32_t bytes;   // of the slab
+  uint32_t stride;  // from a cell to the next
   void* owner;      // for whoever gives the slab back after a grace period
   rcu_head rcu;
   // --- the chunk's ---
@@ -54,8 +60,9 @@ struct SlabHead {
   uint32_t open;        // one bit per slab that is open
 };
 
-// Cell: kBytes, kAlign; kSpareBytes, what is kept in empty slabs; construct(void*), destroy(void*),
-// next(void*) and set_next(void*, void*), a pointer that a free cell keeps.
+// Cell: kBytes, kAlign; kSpareBytes, what is kept in empty slabs; kSpreadBytes, what the slabs of a
+// store that are spread may take; construct(void*), destroy(void*), next(void*) and set_next(void*,
+// void*), a pointer that a free cell keeps.
 template <class Cell>
 class SlabStore {
  public:
@@ -64,6 +71,7 @@ class SlabStore {
   static constexpr size_t kSmallSlab = size_t{64} << 10;
   static constexpr size_t kBigSlab = kChunk;
   static constexpr size_t kBigFrom = size_t{8} << 20;  // bytes in small slabs before big ones come
+  static_assert(Cell::kSpreadBytes <= kBigFrom);
 
   SlabStore() noexcept = default;
   SlabStore(const SlabStore&) = delete;
@@ -99,7 +107,9 @@ class SlabStore {
     if (slab == nullptr) return false;
     slab->free = nullptr;
     slab->used = slab->carved = 0;
-    slab->cells = static_cast<uint32_t>((bytes - kFirstCell) / Cell::kBytes);
+    slab->stride =
+        static_cast<uint32_t>(bytes_ < Cell::kSpreadBytes ? kSpreadStride : Cell::kBytes);
+    slab->cells = static_cast<uint32_t>((bytes - kFirstCell) / slab->stride);
     slab->bytes = static_cast<uint32_t>(bytes);
     slab->owner = owner;
     link(empty_, slab);
@@ -167,7 +177,15 @@ class SlabStore {
   size_t bytes() const noexcept { return bytes_; }
 
  private:
-  static constexpr size_t kFirstCell = (sizeof(SlabHead) + Cell::kAlign - 1) & ~(Cell::kAlign - 1);
+  static constexpr size_t kPair = size_t{2} * kCacheLine;  // Processors fetch lines by twos.
+  static constexpr size_t round_up(size_t n, size_t to) noexcept { return (n + to - 1) / to * to; }
+  static constexpr size_t kFirstCell = round_up(round_up(sizeof(SlabHead), kPair), Cell::kAlign);
+  static constexpr size_t kSpreadStride = round_up(Cell::kBytes, kPair);
+  // Page by page, spread cells that fit in a line take turns between the lines of their pairs: half
+  // of the sets of the cache would have none of them otherwise.
+  static constexpr size_t kSecondLine =
+      Cell::kSpreadBytes != 0 && Cell::kBytes <= kCacheLine ? kCacheLine : 0;
+  static constexpr size_t kTurn = 4096 / kPair;
 
   static constexpr size_t kHeadPage = 4096;
   static constexpr uint32_t kAllOpen = ~uint32_t{0};
@@ -236,7 +254,8 @@ class SlabStore {
   }
 
   static void* cell_at(SlabHead* slab, size_t i) noexcept {
-    return reinterpret_cast<char*>(slab) + kFirstCell + i * Cell::kBytes;
+    const size_t turn = slab->stride == Cell::kBytes ? 0 : i / kTurn % 2;
+    return reinterpret_cast<char*>(slab) + kFirstCell + i * slab->stride + turn * kSecondLine;
   }
   static void link(SlabHead*& list, SlabHead* slab) noexcept {
     slab->prev = nullptr;

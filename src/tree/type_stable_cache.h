@@ -15,6 +15,9 @@
 // T is default-constructible without throwing and has a member `void* free_link`, or, where readers
 // look at every word of a free T too, member functions `free_next()` and `set_free_next(void*)` on
 // one of its atomics. Every member may be called from any thread.
+//
+// While the cache is small, at most kSpread bytes of it, objects lie so that no two share a line,
+// nor a pair of lines; the rest lies packed.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +38,7 @@ struct CacheStats {
   size_t bytes;  // of these slabs
 };
 
-template <class T>
+template <class T, size_t kSpread = 0>
 class TypeStableCache {
  public:
   TypeStableCache() noexcept = default;
@@ -119,6 +122,7 @@ class TypeStableCache {
   struct Cell {
     static constexpr size_t kBytes = sizeof(T);
     static constexpr size_t kAlign = alignof(T);
+    static constexpr size_t kSpreadBytes = kSpread;
     static constexpr size_t kSpareBytes = size_t{256} << 10;
     static_assert(std::is_nothrow_default_constructible_v<T>);
 

@@ -1,8 +1,10 @@
 // Values of every kind: where they live, and when they end.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -87,6 +89,49 @@ void expect_moved() {
 
 TEST(RangeValueTest, a_movable_value_lives_in_the_range) { expect_moved<Movable>(); }
 TEST(RangeValueTest, a_large_movable_value_lives_in_a_box) { expect_moved<LargeMovable>(); }
+
+// Lives in its range's cell, behind 40 bytes of lock and bounds.
+template <size_t kBytes>
+struct InPlace {
+  InPlace() = default;
+  InPlace(InPlace&&) noexcept {}
+  InPlace& operator=(InPlace&&) noexcept { return *this; }
+  ~InPlace() {}
+  std::array<uint64_t, kBytes / 8> words{};
+};
+
+template <size_t kBytes>
+void expect_apart() {
+  constexpr uint64_t kRanges = 1'000;
+  using Value = InPlace<kBytes>;
+  static_assert(detail::RangeValue<Value>::kInline);
+  auto map = RangeMap<Value>::create().value();
+  for (uint64_t i = 0; i < kRanges; ++i) {
+    const uint64_t at = i * 619 % kRanges * 10;
+    ASSERT_TRUE(map.write()->insert(range(at, at + 5), Value()));
+  }
+  std::set<uintptr_t> pairs;  // of cache lines
+  for (uint64_t i = 0; i < kRanges; ++i) {
+    const auto guard = map.find(Address{i * 10});
+    const uintptr_t value = reinterpret_cast<uintptr_t>(&guard->value());
+    const uintptr_t cell = value - 40;
+    EXPECT_EQ(cell / 64, (cell + std::min<size_t>(40 + kBytes, 64) - 1) / 64) << i;
+    EXPECT_TRUE(pairs.insert(cell / 128).second) << i;
+    if (cell / 128 != (value + kBytes - 1) / 128) {
+      EXPECT_TRUE(pairs.insert((value + kBytes - 1) / 128).second) << i;
+    }
+  }
+}
+
+// Who holds a range writes to its cell: threads that hold others must not wait for it.
+TEST(RangeValueTest, the_ranges_of_a_small_map_share_no_cache_line) {
+  expect_apart<8>();
+  expect_apart<16>();
+  expect_apart<24>();
+  expect_apart<32>();
+  expect_apart<48>();
+  expect_apart<64>();
+}
 
 struct Counted {
   static inline int alive = 0;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <set>
 #include <thread>
@@ -34,6 +35,19 @@ class Linked {
  private:
   std::atomic<void*> link_{nullptr};
 };
+
+template <size_t kBytes>
+struct Sized {
+  union {
+    std::array<char, kBytes> bytes;
+    void* free_link;
+  };
+
+  Sized() noexcept : free_link(nullptr) { made.fetch_add(1); }
+  ~Sized() { destroyed.fetch_add(1); }
+};
+
+constexpr uintptr_t kPair = 128;  // two lines
 
 struct TypeStableCacheTest : ::testing::Test {
   TypeStableCacheTest() {
@@ -124,6 +138,85 @@ TEST_F(TypeStableCacheTest, what_went_back_to_the_system_is_asked_for_again) {
     EXPECT_LE(cache.stats().bytes, size_t{400} << 10);
   }
   cache.free(first);
+}
+
+template <size_t kBytes>
+void expect_apart() {
+  TypeStableCache<Sized<kBytes>, size_t{256} << 10> cache;
+  std::set<uintptr_t> pairs;
+  std::vector<Sized<kBytes>*> all;
+  for (int i = 0; i < 2'000; ++i) {
+    all.push_back(cache.alloc());
+    const auto first = reinterpret_cast<uintptr_t>(all.back());
+    for (uintptr_t pair = first / kPair; pair <= (first + kBytes - 1) / kPair; ++pair) {
+      EXPECT_TRUE(pairs.insert(pair).second) << kBytes << " bytes, object " << i;
+    }
+    if (kBytes <= 64) {
+      EXPECT_EQ(first / 64, (first + kBytes - 1) / 64);
+    }
+  }
+  for (Sized<kBytes>* object : all) cache.free(object);
+}
+
+// A thread that writes to one would make those wait who look at the others.
+TEST_F(TypeStableCacheTest, the_first_objects_share_no_pair_of_lines_where_so_asked) {
+  expect_apart<8>();
+  expect_apart<48>();
+  expect_apart<64>();
+  expect_apart<72>();
+  expect_apart<104>();
+  expect_apart<128>();
+}
+
+// An object in each even line and in no odd one would fill half of the cache's sets.
+TEST_F(TypeStableCacheTest, objects_that_lie_apart_take_turns_between_even_and_odd_lines) {
+  TypeStableCache<Sized<48>, size_t{256} << 10> cache;
+  std::vector<Sized<48>*> all;
+  int odd = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    all.push_back(cache.alloc());
+    odd += static_cast<int>(reinterpret_cast<uintptr_t>(all.back()) / 64 % 2);
+  }
+  EXPECT_GT(odd, 400);
+  EXPECT_LT(odd, 600);
+  for (Sized<48>* object : all) cache.free(object);
+}
+
+TEST_F(TypeStableCacheTest, objects_beyond_the_first_are_packed) {
+  constexpr size_t kMany = 60'000;
+  TypeStableCache<Sized<48>, size_t{256} << 10> cache;
+  std::vector<Sized<48>*> all;
+  all.reserve(kMany);
+  for (size_t i = 0; i < kMany; ++i) all.push_back(cache.alloc());
+  // 80 bytes for each of the first 2,044, slabs' heads, and a slab that is not full.
+  EXPECT_LE(cache.stats().bytes, kMany * 48 + size_t{2'044} * 80 + (size_t{80} << 10));
+  EXPECT_EQ(std::set<Sized<48>*>(all.begin(), all.end()).size(), kMany);
+  int neighbours = 0;
+  for (size_t i = kMany - 1'000; i < kMany; ++i) {
+    const auto* const before = reinterpret_cast<const char*>(all[i - 1]);
+    neighbours += static_cast<int>(reinterpret_cast<const char*>(all[i]) - before == 48);
+  }
+  EXPECT_GE(neighbours, 998);  // A slab may end in between.
+  for (Sized<48>* object : all) cache.free(object);
+}
+
+TEST_F(TypeStableCacheTest, what_lay_apart_ends_once_and_is_had_again) {
+  {
+    TypeStableCache<Sized<48>, size_t{256} << 10> cache;
+    for (int round = 0; round < 3; ++round) {
+      std::vector<Sized<48>*> all;
+      all.reserve(20'000);
+      for (int i = 0; i < 20'000; ++i) {
+        all.push_back(cache.alloc());
+        all.back()->bytes.fill(static_cast<char>(i));
+      }
+      for (int i = 0; i < 20'000; ++i) EXPECT_EQ(all[i]->bytes.back(), static_cast<char>(i)) << i;
+      for (Sized<48>* object : all) cache.free(object);
+      rcu_barrier();
+    }
+  }
+  EXPECT_GE(made.load(), 20'000);
+  EXPECT_EQ(destroyed.load(), made.load());
 }
 
 TEST_F(TypeStableCacheTest, the_link_may_be_a_member_function) {
