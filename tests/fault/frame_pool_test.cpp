@@ -76,7 +76,7 @@ TEST(FramePool, a_freed_frame_waits_for_a_reader_that_came_before) {
   free_frame(*pool, only);
   std::jthread release([&] {
     // The allocation below can end only after the reader did.
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
     stage.store(2);
     stage.notify_all();
   });
@@ -97,7 +97,7 @@ TEST(FramePool, who_is_in_a_hurry_waits_for_the_reader_and_not_for_the_callback)
     stage.store(1);
     stage.notify_all();
     stage.wait(1);
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
     stage.store(3);
   });
   stage.wait(0);

@@ -87,7 +87,7 @@ TEST(PageCache, threads_that_want_one_page_wait_for_the_first_and_share_it) {
   // The reader of each page lets the others come and find it busy.
   object.before_read = [&](uint64_t) {
     while (arrived.load() < kThreads) std::this_thread::yield();
-    for (int i = 0; i < 200; ++i) std::this_thread::yield();
+    for (int i = 0; i < 30; ++i) std::this_thread::yield();
   };
   PageCache cache(*frames, object);
   for (uint64_t index = 0; index < 20; ++index) {

@@ -81,7 +81,7 @@ TYPED_TEST(AllLocks, a_stop_undoes_what_was_locked_of_the_lists) {
     });
     // A writer that waits keeps new readers out, except under `count`.
     std::thread([&] {
-      for (int i = 0; i < 2000 && this->can_read(5); ++i) std::this_thread::yield();
+      for (int i = 0; i < 300 && this->can_read(5); ++i) std::this_thread::yield();
     }).join();
     stop.request_stop();
     registrant.join();

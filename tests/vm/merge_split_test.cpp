@@ -267,7 +267,7 @@ TYPED_TEST(MergeSplit, r8_the_identity_of_a_survivor_waits_for_its_readers) {
     std::thread merger([&] { EXPECT_EQ(this->move(8, 2, 2, 2), 2); });
     // A writer that waits keeps new readers out, except under `count`.
     std::thread([&] {
-      for (int i = 0; i < 2000 && this->space().try_read_vma(page_at(0)); ++i) {
+      for (int i = 0; i < 300 && this->space().try_read_vma(page_at(0)); ++i) {
         std::this_thread::yield();
       }
     }).join();
