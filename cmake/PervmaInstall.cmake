@@ -26,3 +26,9 @@ install(FILES ${PROJECT_BINARY_DIR}/pervmaConfig.cmake
 file(RELATIVE_PATH PERVMA_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/pervma.pc.in ${PROJECT_BINARY_DIR}/pervma.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/pervma.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+if(TARGET pervma_compressed)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/pervma_compressed.pc.in
+                 ${PROJECT_BINARY_DIR}/pervma_compressed.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/pervma_compressed.pc
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()

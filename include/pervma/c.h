@@ -82,8 +82,10 @@ int pervma_range_map_create(const pervma_range_map_options* options, pervma_rang
 /* Destroys all values. Aborts when a guard is left. Null: nothing. */
 void pervma_range_map_destroy(pervma_range_map* map);
 
-/* Readers. ENOENT: nothing there. EDEADLK: this thread holds a guard or a writer section of the
- * map. EAGAIN (try only): a writer is in the way; these never wait. */
+/* Readers; no lock of the map. They wait only for a writer section that touches the range, or that
+ * was in when nothing was found (EINTR: a stop ended that). ENOENT: nothing there. EDEADLK: this
+ * thread holds a guard or a writer section of the map. ENOMEM: it holds guards of 64 other maps.
+ * EBUSY: the guard holds something. EAGAIN (try only): a writer is in the way; these never wait. */
 int pervma_range_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard);
 int pervma_range_try_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard);
 /* The first range that ends behind `from` and begins before `end`. */
@@ -93,6 +95,8 @@ int pervma_range_find_next(pervma_range_map* map, uint64_t from, uint64_t end,
  * be by the time of the return. */
 int pervma_range_copy(pervma_range_map* map, uint64_t address, pervma_range* range);
 int pervma_range_try_copy(pervma_range_map* map, uint64_t address, pervma_range* range);
+/* Where `bytes` addresses in a row are free in [start, end): the place on that side. Takes the map
+ * lock for read, and so waits for sections. ENOENT: there is none; EINVAL: no such side. */
 int pervma_range_find_gap(pervma_range_map* map, uint64_t start, uint64_t end, uint64_t bytes,
                           int side, uint64_t* at);
 
@@ -103,18 +107,24 @@ void pervma_range_guard_release(pervma_range_guard* guard);
 /* From now on any thread may release it, and this thread counts as holding nothing. */
 int pervma_range_guard_hand_over(pervma_range_guard* guard);
 
-/* A writer section, on one thread, between these two. EDEADLK as above. */
+/* A writer section, on one thread, between these two; waits for the one that is in. Readers see all
+ * that it did when it ends. EDEADLK as above; EINTR: a stop ended the wait, as it ends those of the
+ * section's changes for the holders of the ranges that they touch. */
 int pervma_range_write_begin(pervma_range_map* map);
 int pervma_range_write_end(pervma_range_map* map); /* EPERM: this thread has no section */
 
-/* Inside a section; else EPERM. An error leaves the map as it was, and values with the caller. */
+/* Inside a section; else EPERM. An error, EINTR and ENOMEM among them, leaves the map as it was and
+ * values with the caller. EINVAL: an empty or inverted range; EEXIST: it overlaps one. */
 int pervma_range_insert(pervma_range_map* map, uint64_t start, uint64_t end, void* value);
+/* Two ranges of the one that holds `at`. ENOENT: none does; EEXIST: there is a boundary already. */
 int pervma_range_split(pervma_range_map* map, uint64_t at, void* right_value);
-int pervma_range_merge(pervma_range_map* map, uint64_t at); /* the right value leaves the map */
+/* One range of the two that meet at `at`; the right value leaves the map. ENOENT: one of them is
+ * not there; EINVAL: one range holds both sides. */
+int pervma_range_merge(pervma_range_map* map, uint64_t at);
 /* The old value goes to *old, the caller's now; with a null `old` it leaves the map as if erased.
- */
+ * ENOENT. */
 int pervma_range_change(pervma_range_map* map, uint64_t at, void* value, void** old);
-/* Waits for the holders of the range. */
+/* Waits for the holders of the range. ENOENT. */
 int pervma_range_erase(pervma_range_map* map, uint64_t at);
 /* Every range that meets [start, end), whole; `count` may be null. */
 int pervma_range_erase_in(pervma_range_map* map, uint64_t start, uint64_t end, size_t* count);
@@ -199,18 +209,24 @@ int pervma_compressed_store_create(int compression, uint64_t pages, uint64_t byt
 /* The caller's handle; an engine that uses the store keeps it. Null: nothing. */
 void pervma_page_store_destroy(pervma_page_store* store);
 
+/* `options` may be null. Reserves address space for all frames; ENOMEM: there is no room. */
 int pervma_engine_create(const pervma_engine_options* options, pervma_engine** engine);
 /* All its spaces must be gone. Null: nothing. */
 void pervma_engine_destroy(pervma_engine* engine);
 int pervma_engine_get_stats(pervma_engine* engine, pervma_engine_stats* stats);
+/* `options` may be null. EINVAL: no such design, or values that do not go together. */
 int pervma_space_create(pervma_engine* engine, const pervma_space_options* options,
                         pervma_space** space);
-/* As fork(2) duplicates a process's space. */
+/* As fork(2) duplicates a process's space. Takes the parent's mmap lock for write, and waits for
+ * the readers of each of its VMAs. ENOMEM, EINTR: the parent is as it was, there is no child. */
 int pervma_space_fork(pervma_engine* engine, pervma_space* parent, pervma_space** child);
+/* No thread is in a call on it, and no VMA is held. Null: nothing. */
 void pervma_space_destroy(pervma_space* space);
 
 /* The system calls of the same names, with Linux's values of prot, flags and advice and Linux's
- * errors. Mappings of pervma_mmap() are anonymous (MAP_ANONYMOUS must be set). */
+ * errors. Mappings of pervma_mmap() are anonymous (MAP_ANONYMOUS must be set). They take the mmap
+ * lock, most of them for write, and wait for the readers of the VMAs that they change; EINTR: a
+ * stop ended a wait. */
 int pervma_mmap(pervma_space* space, uint64_t address, uint64_t length, uint32_t prot,
                 uint32_t flags, uint64_t* at);
 int pervma_munmap(pervma_space* space, uint64_t address, uint64_t length);
@@ -227,7 +243,8 @@ int pervma_set_brk_start(pervma_space* space, uint64_t start);
 int pervma_brk(pervma_space* space, uint64_t address, uint64_t* now);
 
 /* One page fault, as the hardware reports it; and what a program's loads and stores do. EFAULT:
- * nothing is mapped there; EACCES: the mapping does not allow it; EIO: a bus error; ENOMEM. */
+ * nothing is mapped there; EACCES: the mapping does not allow it; EIO: a bus error; ENOMEM. A VMA
+ * read lock, and the mmap lock for read only when that fails: only then a fault waits (EINTR). */
 int pervma_fault(pervma_space* space, uint64_t address, pervma_access access);
 int pervma_load(pervma_space* space, uint64_t address, void* to, size_t bytes);
 int pervma_store(pervma_space* space, uint64_t address, const void* from, size_t bytes);

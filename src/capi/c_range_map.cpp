@@ -168,17 +168,20 @@ void pervma_range_map_destroy(pervma_range_map* map) {
 
 int pervma_range_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard) {
   if (map == nullptr || guard == nullptr) return EINVAL;
+  if (get(*guard).range != nullptr) return EBUSY;
   return hold(map, map->core->find(address, current_stop()), guard);
 }
 
 int pervma_range_try_find(pervma_range_map* map, uint64_t address, pervma_range_guard* guard) {
   if (map == nullptr || guard == nullptr) return EINVAL;
+  if (get(*guard).range != nullptr) return EBUSY;
   return hold(map, map->core->try_find(address), guard);
 }
 
 int pervma_range_find_next(pervma_range_map* map, uint64_t from, uint64_t end,
                            pervma_range_guard* guard) {
   if (map == nullptr || guard == nullptr) return EINVAL;
+  if (get(*guard).range != nullptr) return EBUSY;
   return hold(map, map->core->find_next(from, end, current_stop()), guard);
 }
 

@@ -278,6 +278,13 @@ TraceResult<void> ScriptMaker::handle(EventIndex i) {
   } else if (const auto* in = e.as<SyscallEnter>()) {
     return enter(i, e, *in);
   } else if (const auto* out = e.as<SyscallExit>()) {
+    if (out->enter != kNoEvent) {
+      const Event& begin = rec_.events[out->enter];
+      const SyscallEnter& begun = *begin.as<SyscallEnter>();
+      if (counts_from_return(begun)) {
+        if (TraceResult<void> ok = call(begin, begun, i); !ok) return ok;
+      }
+    }
     std::erase_if(open_calls_, [&](const OpenCall& c) { return c.thread == e.thread; });
     if (out->call == Syscall::execve) {
       processes_[e.pid].in_exec = false;

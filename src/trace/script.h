@@ -3,7 +3,8 @@
 // workers.
 //
 // An operation takes effect where its call first got the mmap lock for write; without that, where
-// it was entered. A fault takes effect where it is recorded, a stack's growth where it got the lock
+// it was entered, or, for mappings at a new place in strace's text, which shows no locks, where it
+// returned. A fault takes effect where it is recorded, a stack's growth where it got the lock
 // for write.
 #pragma once
 

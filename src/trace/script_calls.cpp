@@ -136,6 +136,19 @@ void ScriptMaker::apply_to_recorded(const Op& op) {
 TraceResult<void> ScriptMaker::enter(EventIndex i, const Event& e, const SyscallEnter& in) {
   if (makes_a_child(in.call) || in.call == Syscall::execve || never_returns(in.call)) return {};
   if (in.exit == kNoEvent) return {};  // Cut off: by its thread's death, or by the recording's end.
+  if (counts_from_return(in)) return {};
+  return call(e, in, write_lock_in(i, in.exit, e.thread));
+}
+
+// strace shows no locks. The place of a new mapping may be one that another thread's munmap emptied
+// while this call was open, and nobody uses it before the call has returned.
+bool ScriptMaker::counts_from_return(const SyscallEnter& in) const {
+  return rec_.source == Source::strace && in.call == Syscall::mmap &&
+         (in.args[3] & abi::kMapFixed) == 0 && in.exit != kNoEvent &&
+         rec_.events[in.exit].as<SyscallExit>()->result >= 0;
+}
+
+TraceResult<void> ScriptMaker::call(const Event& e, const SyscallEnter& in, EventIndex position) {
   const auto& out = *rec_.events[in.exit].as<SyscallExit>();
   Op op;
   op.line = e.line;
@@ -158,8 +171,8 @@ TraceResult<void> ScriptMaker::enter(EventIndex i, const Event& e, const Syscall
     ++skipped_unknown_;  // A mapping that exec made: strace does not show them.
     return {};
   }
-  const OpIndex index = add(op, write_lock_in(i, in.exit, e.thread));
-  op_of_call_[i] = index;
+  const OpIndex index = add(op, position);
+  op_of_call_[static_cast<EventIndex>(&e - rec_.events.data())] = index;
   if (op.writes_map) {
     const Range r = op.range();
     mark_open_faults(op.space, e.thread, r);

@@ -43,6 +43,8 @@ class ScriptMaker {
   TraceResult<void> handle(EventIndex);
   void fault(EventIndex, const Event&, uint32_t code, Address, OpKind);
   TraceResult<void> enter(EventIndex, const Event&, const SyscallEnter&);
+  bool counts_from_return(const SyscallEnter&) const;
+  TraceResult<void> call(const Event&, const SyscallEnter&, EventIndex position);
   TraceResult<void> call_op(Op&, const Event&, const SyscallEnter&, const SyscallExit&);
   static void remap_op(Op&, const SyscallEnter&, const SyscallExit&);
   TraceResult<void> map_op(Op&, const Event&, const SyscallEnter&, const SyscallExit&);

@@ -46,13 +46,16 @@ static void readers_find_what_writers_insert(void) {
   EXPECT(pervma_range_find(map, 15, &guard) == 0);
   EXPECT(pervma_range_guard_get(&guard, &r) == 0);
   expect_range(&r, 10, 20, &a);
-  EXPECT(pervma_range_find(map, 25, &guard) == EDEADLK);
+  EXPECT(pervma_range_find(map, 25, &guard) == EBUSY);
+  EXPECT(pervma_range_try_find(map, 25, &guard) == EBUSY);
+  EXPECT(pervma_range_find_next(map, 0, 99, &guard) == EBUSY);
   EXPECT(pervma_range_copy(map, 25, &r) == EDEADLK);
   EXPECT(pervma_range_write_begin(map) == EDEADLK);
   EXPECT(pervma_range_try_copy(map, 25, &r) == 0);
   expect_range(&r, 20, 30, &b);
   {
     pervma_range_guard second = {{0}};
+    EXPECT(pervma_range_find(map, 25, &second) == EDEADLK);
     EXPECT(pervma_range_try_find(map, 25, &second) == 0);
     pervma_range_guard_release(&second);
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install_test.sh BUILD CMAKE GENERATOR CXX VERSION: installs BUILD into an empty
-# directory, moves it, and builds consumer.cpp and consumer_c.c against it, once with find_package
+# directory, moves it, and builds the consumers beside this file against it, once with find_package
 # and once with pkg-config.
 set -euo pipefail
 build=$1 cmake=$2 generator=$3 cxx=$4 version=$5
@@ -18,6 +18,11 @@ mv "$work/staging" "$work/prefix"
 "$cmake" --build "$work/build" >"$work/log" || { cat "$work/log"; exit 1; }
 "$work/build/consumer" | grep -Fx "pervma $version"
 "$work/build/consumer_c" | grep -Fx "pervma $version"
+swap=no
+if [ -x "$work/build/consumer_swap" ]; then
+  swap=yes
+  "$work/build/consumer_swap" | grep -Fx "pervma $version"
+fi
 
 pc=$(find "$work/prefix" -name pervma.pc)
 export PKG_CONFIG_PATH=${pc%/*}
@@ -32,6 +37,13 @@ cc -std=c11 -Wall -Wextra -Wpedantic -Werror -c "$here/consumer_c.c" -o "$work/c
 # shellcheck disable=SC2046
 "$cxx" "$work/consumer_c.o" -o "$work/consumer_c" $(pkg-config --libs "pervma = $version")
 "$work/consumer_c" | grep -Fx "pervma $version"
+if [ $swap = yes ]; then
+  # shellcheck disable=SC2046
+  cc -std=c11 -c "$here/consumer_swap.c" -o "$work/consumer_swap.o" $(pkg-config --cflags pervma_compressed)
+  # shellcheck disable=SC2046
+  "$cxx" "$work/consumer_swap.o" -o "$work/consumer_swap" $(pkg-config --libs pervma_compressed)
+  "$work/consumer_swap" | grep -Fx "pervma $version"
+fi
 
 if grep -RIl -e "$build" -e "$work/staging" "$work/prefix/lib" "$work/prefix/include"; then
   echo "the installed files above name the build or the staging directory" >&2

@@ -239,6 +239,25 @@ TEST(Replay, a_fault_beside_an_open_call_on_its_range_may_end_either_way) {
   }
 }
 
+// strace shows no locks: the second thread's mmap was entered before the first one's munmap, and
+// got the place that it emptied.
+TEST(Replay, a_mapping_of_strace_counts_from_its_return) {
+  const ReplayResult r = play(
+      "100 1.000001 execve(\"/bin/p\", [\"p\"], 0x7ffc /* 1 var */) = 0\n"
+      "100 1.000002 clone(child_stack=0x7f0000000000, flags=CLONE_VM|CLONE_FS|CLONE_FILES|"
+      "CLONE_SIGHAND|CLONE_THREAD|CLONE_SYSVSEM) = 101\n"
+      "100 1.000003 mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = "
+      "0x7f0000010000\n"
+      "101 1.000004 mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0 "
+      "<unfinished ...>\n"
+      "100 1.000005 munmap(0x7f0000010000, 8192 <unfinished ...>\n"
+      "101 1.000006 <... mmap resumed>) = 0x7f0000010000\n"
+      "100 1.000007 <... munmap resumed>) = 0\n"
+      "101 1.000008 mprotect(0x7f0000010000, 4096, PROT_READ) = 0\n");
+  EXPECT_EQ(r.mismatch_count, 0u) << first_mismatches(r);
+  EXPECT_EQ(r.events, 5u);
+}
+
 TEST(Replay, a_recording_cut_inside_a_call_plays_up_to_there_and_says_so) {
   Log log;
   log.exec_done().map("0x7f0000010000", "0x00001000", "0x7f0000010000", "0x1000");
