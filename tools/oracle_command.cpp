@@ -43,6 +43,14 @@ struct Options {
   bool live = false;
   std::string seeds;  // empty: 1..200; to record, 1
   uint32_t ops = 300;
+  std::string shape = "mixed";
+
+  trace::LiveOptions live_options(uint64_t seed) const {
+    const auto known = std::ranges::find(trace::kOracleShapes, shape);
+    return {.seed = seed,
+            .ops = ops,
+            .shape = static_cast<trace::OracleShape>(known - std::begin(trace::kOracleShapes))};
+  }
 };
 
 struct Totals {
@@ -199,7 +207,7 @@ int live_failed(Error error, uint64_t seed) {
 int run_record_live(const Options& options) {
   const auto [seed, last] = parse_seeds(options.seeds.empty() ? "1" : options.seeds);
   if (seed != last) throw CLI::ValidationError("--record", "name one seed, as in --seeds 7");
-  const Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
+  const Result<trace::LiveRecording> live = trace::record_live(options.live_options(seed));
   if (!live) return live_failed(live.error(), seed);
   if (!write_text(options.record, live->text)) {
     return bad_input(options.record + ": cannot be written");
@@ -243,7 +251,7 @@ int run_live(const Options& options, std::vector<std::pair<Design, OracleRunner>
   const ProgressBar bar("live", done, last - first + 1);
   const InterruptWatch watch;
   for (uint64_t seed = first; !watch.interrupted(); ++seed) {
-    Result<trace::LiveRecording> live = trace::record_live({.seed = seed, .ops = options.ops});
+    Result<trace::LiveRecording> live = trace::record_live(options.live_options(seed));
     if (!live && watch.interrupted()) break;  // The recording process was interrupted as well.
     if (!live) return live_failed(live.error(), seed);
     left_out.insert(live->left_out.begin(), live->left_out.end());
@@ -320,6 +328,14 @@ void add_oracle_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 100'000))
       ->needs("--live")
       ->capture_default_str();
+  cmd->add_option("--shape", options->shape,
+                  "With --live: mixed: everything, most of it as it is common; wide: what is "
+                  "rare: every right, unknown bits, stacks, moves of several VMAs, duplicates; "
+                  "user_faults: a userfaultfd's registrations and pages")
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(trace::kOracleShapes),
+                                                     std::end(trace::kOracleShapes))))
+      ->needs("--live")
+      ->capture_default_str();
   cmd->add_flag("--stop-at-first", options->stop_at_first, "Stop at the first difference");
   cmd->add_flag(
       "--minimise", options->minimise,
@@ -345,6 +361,7 @@ void add_oracle_command(CLI::App& app, Action& action) {
       "Examples:\n"
       "  pervma oracle tests/trace/oracle\n"
       "  pervma oracle --live --seeds 1..200 --ops 300 --design refcount\n"
+      "  pervma oracle --live --seeds 1..200 --shape wide\n"
       "  pervma oracle tests/trace/oracle --vma-free rcu_batched\n"
       "  pervma oracle tests/trace/oracle --bare --stopped\n"
       "  pervma oracle failing.trace --stop-at-first --minimise --out small.trace\n"

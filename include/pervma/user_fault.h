@@ -105,7 +105,8 @@ class UserFaults {
 
   // UFFDIO_REGISTER. Anonymous private memory (missing, write_protect) and shared mappings of
   // objects in memory, shared anonymous memory among them (all three). The modes replace earlier
-  // ones, except that a part which has them all keeps what it has. Holes are passed over. Takes the
+  // ones, except that a part which has them all keeps what it has; pages that were closed stay so,
+  // for when the mode comes back. Holes are passed over. Takes the
   // mmap lock for write, and waits for the readers of each VMA. Error::inval: nothing mapped there,
   // memory of another kind, bad bounds; Error::perm: may never be written; Error::busy: another
   // UserFaults has a part; Error::nomem: too many VMAs or no memory, and a part may be registered.
@@ -123,16 +124,17 @@ class UserFaults {
   virtual Result<void> wake(Address, uint64_t length) = 0;
 
   // UFFDIO_COPY: fills pages that are not there (in shared memory: for everybody who maps it).
-  // Error::noent: no VMA that is registered and holds the range; Error::exist: a page is there;
+  // Error::noent: no VMA that is registered and holds the range; Error::exist: a page is there
+  // (a guard is none: the page takes its place); Error::fault: beyond the object's end;
   // Error::inval: bounds, or write_protect where that mode is not; Error::nomem; Error::intr;
   // Error::srch: the space has exited.
   virtual UserFaultDone copy(Address to, std::span<const std::byte> from,
                              UserFillFlags = UserFillFlags::none, const std::stop_token& = {}) = 0;
-  // UFFDIO_ZEROPAGE. Errors as copy().
+  // UFFDIO_ZEROPAGE. Errors as copy(); in private memory guards and closed pages are Error::exist.
   virtual UserFaultDone zero_pages(Address, uint64_t length, UserFillFlags = UserFillFlags::none,
                                    const std::stop_token& = {}) = 0;
   // UFFDIO_CONTINUE: shows the pages that the object has. Errors as copy(), and Error::fault: the
-  // object has no such page.
+  // object has no such page; beyond its end Error::inval.
   virtual UserFaultDone map_cached(Address, uint64_t length, UserFillFlags = UserFillFlags::none,
                                    const std::stop_token& = {}) = 0;
   // UFFDIO_MOVE: takes private anonymous pages to where none are, without a copy. Both places are

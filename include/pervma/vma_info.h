@@ -128,6 +128,7 @@ struct VmaView {
   VmaFlags flags;
   uint64_t page_offset = 0;            // as VmaInfo::page_offset
   const FileIdentity* file = nullptr;  // null: anonymous
+  UserFaultModes user_faults{};        // as VmaInfo::user_faults
 };
 
 class VmaVisitor {

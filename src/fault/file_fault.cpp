@@ -1,4 +1,6 @@
 // file_fault.cpp: the first touch of a page of a backing object, shared anonymous memory included.
+#include <algorithm>
+
 #include "fault/frame_bytes.h"
 #include "fault/soft_mmu.h"
 
@@ -6,11 +8,14 @@ namespace pervma {
 
 namespace {
 
-constexpr uint64_t kAround = 16 * kPageSize;  // aligned: within one table
+constexpr uint64_t kAround = 16 * kPageSize;
 
+// From an aligned place, or from where the VMA begins; within one table.
 Range around_of(const FaultRequest& fault) noexcept {
-  const Address base{fault.address.value & ~(kAround - 1)};
-  return fault.vma.range.intersection({base, base + kAround});
+  const Range whole = fault.vma.range;
+  const Address aligned{fault.address.value & ~(kAround - 1)};
+  const Address start = std::max(aligned, whole.start);
+  return whole.intersection({start, std::min(start + kAround, PageTable::next_leaf(start))});
 }
 std::ptrdiff_t pages_between(Address from, Address to) noexcept {
   return static_cast<std::ptrdiff_t>(to.page()) - static_cast<std::ptrdiff_t>(from.page());

@@ -74,9 +74,6 @@ const char* SoftMmu::check(const VmaFields& vma) const noexcept {
     const SpinGuard guard(*leaf.lock);
     for (unsigned i = leaf.first; i < leaf.last; i++) {
       const PageEntry entry = leaf.peek(i);
-      if (entry.is_closed() && !includes(vma.user_modes(), UserFaultModes::write_protect)) {
-        wrong = "a closed page, and nobody to be told of stores";
-      }
       if (entry.is_huge()) wrong = "a huge entry among the small";
       if (entry.has_counted_frame()) check_page(entry.frame(), leaf.address_of(i));
     }

@@ -30,7 +30,9 @@ std::optional<Error> SoftMmu::fill_private(const VmaFields& vma, Address at, con
   if (f.closed) entry = entry.closed();
   const SpinGuard guard(slot.lock());
   const PageEntry old = slot.peek();
-  if (!old.is_none() && !old.is_closed_mark()) return Error::exist;
+  // As in Linux a page of bytes takes the place of any mark, the page of zeros of none.
+  const bool takes_marks = frame != nullptr && (old.is_closed_mark() || old.is_guard());
+  if (!old.is_none() && !takes_marks) return Error::exist;
   // Only now: a frame that has its mappers may not be given back at once.
   if (frame != nullptr) frames_.set_mappers(*frame, vma.mappers(), vma.pgoff_at(at));
   slot.set(entry);
@@ -46,7 +48,7 @@ std::optional<Error> SoftMmu::fill_shared(const VmaFields& vma, Address at, cons
   const uint32_t truncations = cache.truncations();
   const LeafSlot slot = tables_.ensure(at);
   if (!slot) return Error::nomem;
-  if (!cache.has_page(index)) return Error::fault;
+  if (!cache.has_page(index)) return f.with == Filling::cached ? Error::inval : Error::fault;
   Frame found;
   if (f.with == Filling::cached) {
     found = cache.find_held(index);
@@ -69,7 +71,7 @@ std::optional<Error> SoftMmu::fill_shared(const VmaFields& vma, Address at, cons
   if (f.closed) entry = entry.closed();
   const SpinGuard guard(slot.lock());
   const PageEntry old = slot.peek();
-  if (!old.is_none() && !old.is_closed_mark()) return Error::exist;
+  if (!old.is_none() && !old.is_closed_mark() && !old.is_guard()) return Error::exist;
   // Under this lock: a truncation finds the entry, or is seen (page_cache.h).
   if (cache.truncations() != truncations) return Error::fault;
   slot.set(entry);
@@ -120,8 +122,13 @@ std::optional<Error> SoftMmu::move_page(const PageMove& m, Address to,
                                         Address from) noexcept PERVMA_NO_ANALYSIS {
   const LeafSlot target = tables_.ensure(to);
   if (!target) return Error::nomem;
-  const LeafSlot source = tables_.find_split(from);
-  if (!source) return m.over_holes ? std::nullopt : std::optional(Error::noent);
+  // As in Linux the destination is looked at first, unless there is no table to move from.
+  LeafSlot source = tables_.find_split(from);
+  if (!source) {
+    if (!m.over_holes) return Error::noent;
+    source = tables_.ensure(from);
+    if (!source) return Error::nomem;
+  }
   const Right rights = rights_of(m.to_vma.flags());
   const TwoTables locked(source.lock(), target.lock());
   if (!target.peek().is_none()) return Error::exist;

@@ -20,7 +20,15 @@ SoftMmu::Step SoftMmu::serve_told(const FaultRequest& fault, LeafSlot slot,
   if (fault.hold == FaultHold::speculation) return FaultStep::needs_mmap_lock;
   const VmaFields& vma = fault.vma;
   const UserFaultModes modes = vma.user_modes();
+  if (seen.is_closed_mark() && !includes(modes, UserFaultModes::write_protect)) {
+    (void)slot.replace(seen, PageEntry{});
+    return {};
+  }
   if (vma.is_anonymous()) {
+    // A store makes the VMA ready for its page before anybody is told, as in Linux: merges and the
+    // account of what may be needed go by it.
+    const bool writes = fault.access == Access::write;
+    if (writes && vma.anon_vma() == nullptr) return FaultStep::needs_anon_vma;
     if (includes(modes, UserFaultModes::missing)) return FaultStep::user_missing;
     return seen.is_none() ? serve_anonymous(fault, slot) : show_closed(fault, slot, seen);
   }

@@ -13,11 +13,12 @@
 
 namespace pervma {
 
-// Whether faults of private memory can lead from the VMA's pages back to it. Neighbours are looked
-// at under the mmap lock, which may only be tried here.
+// Whether pages of its own can lead back to the VMA. As in Linux all private memory is made ready
+// for them before anybody looks at what it is. Neighbours are looked at under the mmap lock, which
+// may only be tried here.
 template <VmaLockDesign L>
 bool PagedAddressSpace<L>::has_identity(VmaT& vma) noexcept {
-  if (!vma.is_anonymous() || vma.anon_vma() != nullptr) return true;
+  if (vma.is_shared() || vma.anon_vma() != nullptr) return true;
   const std::optional<MmapRead> mm = MmapRead::try_lock(this->mm_);
   return mm && this->prepare_anon_vma(vma);
 }
@@ -29,16 +30,18 @@ SoftMmu::Insertion PagedAddressSpace<L>::under_vma(Address at, const std::stop_t
                                                    Check check, Run run) noexcept {
   if (const Lookup found = this->lock_vma_under_rcu(at); found.end == LookupEnd::locked) {
     const VmaHold hold(found);
-    if (const std::optional<Error> wrong = check(*found.vma)) return {wrong, 0};
-    if (has_identity(*found.vma)) return run(*found.vma);
+    if (has_identity(*found.vma)) {
+      if (const std::optional<Error> wrong = check(*found.vma)) return {wrong, 0};
+      return run(*found.vma);
+    }
   }
   const std::optional<MmapRead> read = MmapRead::lock_killable(this->mm_, stop);
   if (!read) return {Error::intr, 0};
   if (this->has_exited()) return {Error::srch, 0};
   VmaT* const vma = this->vma_at(at);
   if (vma == nullptr) return {Error::noent, 0};
+  if (!vma->is_shared() && !this->prepare_anon_vma(*vma)) return {Error::nomem, 0};
   if (const std::optional<Error> wrong = check(*vma)) return {wrong, 0};
-  if (vma->is_anonymous() && !this->prepare_anon_vma(*vma)) return {Error::nomem, 0};
   return run(*vma);
 }
 
@@ -52,13 +55,16 @@ SoftMmu::Insertion PagedAddressSpace<L>::under_two_vmas(Address a, Address b,
                                                         Run run) noexcept {
   if (const Lookup first = this->lock_vma_under_rcu(a); first.end == LookupEnd::locked) {
     const VmaHold hold(first);
-    if (first.vma->range.contains(b)) {
-      if (const std::optional<Error> wrong = check(*first.vma, *first.vma)) return {wrong, 0};
-      if (has_identity(*first.vma)) return run(*first.vma, *first.vma);
-    } else if (const Lookup second = this->lock_vma_under_rcu(b); second.end == LookupEnd::locked) {
-      const VmaHold other(second);
-      if (const std::optional<Error> wrong = check(*first.vma, *second.vma)) return {wrong, 0};
-      if (has_identity(*first.vma)) return run(*first.vma, *second.vma);
+    if (has_identity(*first.vma)) {
+      if (first.vma->range.contains(b)) {
+        if (const std::optional<Error> wrong = check(*first.vma, *first.vma)) return {wrong, 0};
+        return run(*first.vma, *first.vma);
+      }
+      if (const Lookup second = this->lock_vma_under_rcu(b); second.end == LookupEnd::locked) {
+        const VmaHold other(second);
+        if (const std::optional<Error> wrong = check(*first.vma, *second.vma)) return {wrong, 0};
+        return run(*first.vma, *second.vma);
+      }
     }
   }
   const std::optional<MmapRead> read = MmapRead::lock_killable(this->mm_, stop);
@@ -66,9 +72,10 @@ SoftMmu::Insertion PagedAddressSpace<L>::under_two_vmas(Address a, Address b,
   if (this->has_exited()) return {Error::srch, 0};
   VmaT* const first = this->vma_at(a);
   VmaT* const second = this->vma_at(b);
-  if (first == nullptr || second == nullptr) return {Error::noent, 0};
+  if (first == nullptr) return {Error::noent, 0};
+  if (!first->is_shared() && !this->prepare_anon_vma(*first)) return {Error::nomem, 0};
+  if (second == nullptr) return {Error::noent, 0};
   if (const std::optional<Error> wrong = check(*first, *second)) return {wrong, 0};
-  if (first->is_anonymous() && !this->prepare_anon_vma(*first)) return {Error::nomem, 0};
   return run(*first, *second);
 }
 

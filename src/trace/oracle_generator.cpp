@@ -302,6 +302,15 @@ OracleOperation OracleGenerator::next(const OracleSight& sight) noexcept {
   sight_ = sight;
   ++index_;
   const uint64_t kind = below(100);
+  switch (scope_.shape) {
+    case OracleShape::wide: return wide(kind);
+    case OracleShape::user_faults: return user_faults(kind);
+    case OracleShape::mixed: break;
+  }
+  return common(kind);
+}
+
+OracleOperation OracleGenerator::common(uint64_t kind) noexcept {
   if (kind < 20) return map();
   if (kind < 32) return unmap();
   if (kind < 46) return protect();

@@ -1,6 +1,9 @@
 #include "trace/oracle_kernel.h"
 
 #include <errno.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -48,7 +51,10 @@ OracleAnswer fork_on() noexcept {
   flush();
   const pid_t child = fork();
   if (child < 0) _exit(4);
-  if (child == 0) return {};
+  if (child == 0) {
+    reopen_user_faults();
+    return {};
+  }
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
@@ -67,6 +73,69 @@ OracleAnswer map(const OracleOperation& op) noexcept {
   const int file = op.file == 0 ? -1 : fd(kOpenings[op.file - 1u]);
   return place_of(syscall(SYS_mmap, op.address.value, op.length, static_cast<uint64_t>(op.prot),
                           static_cast<uint64_t>(op.flags), file, op.offset));
+}
+
+// <linux/userfaultfd.h> of Linux 6.8 and later.
+struct UffdMove {
+  __u64 to;
+  __u64 from;
+  __u64 length;
+  __u64 mode;
+  __s64 done;
+};
+constexpr unsigned long kUffdMove = _IOWR(UFFDIO, 0x05, UffdMove);
+
+// `done`: what the kernel said of the part that was done.
+OracleAnswer part_of(int result, int64_t done) noexcept {
+  OracleAnswer a = answer_of(result);
+  if (a.error == EAGAIN) a.done = static_cast<uint64_t>(done);
+  return a;
+}
+
+OracleAnswer fill(const OracleOperation& op) noexcept {
+  static uint8_t bytes[kOracleMostCopied];
+  const int fd = user_faults();
+  const uffdio_range range{op.address.value, op.length};
+  switch (op.call) {
+    case OracleCall::uffd_copy: {
+      memset(bytes, op.byte, sizeof bytes);
+      uffdio_copy copy{op.address.value, reinterpret_cast<__u64>(bytes), op.length, op.flags, 0};
+      const int result = ioctl(fd, UFFDIO_COPY, &copy);
+      return part_of(result, copy.copy);
+    }
+    case OracleCall::uffd_zeropage: {
+      uffdio_zeropage zero{range, op.flags, 0};
+      const int result = ioctl(fd, UFFDIO_ZEROPAGE, &zero);
+      return part_of(result, zero.zeropage);
+    }
+    case OracleCall::uffd_continue: {
+      uffdio_continue shown{range, op.flags, 0};
+      const int result = ioctl(fd, UFFDIO_CONTINUE, &shown);
+      return part_of(result, shown.mapped);
+    }
+    default: {
+      UffdMove move{op.address.value, op.new_address.value, op.length, op.flags, 0};
+      const int result = ioctl(fd, kUffdMove, &move);
+      return part_of(result, move.done);
+    }
+  }
+}
+
+OracleAnswer told(const OracleOperation& op) noexcept {
+  const int fd = user_faults();
+  uffdio_range range{op.address.value, op.length};
+  switch (op.call) {
+    case OracleCall::uffd_register: {
+      uffdio_register registration{range, op.flags, 0};
+      return answer_of(ioctl(fd, UFFDIO_REGISTER, &registration));
+    }
+    case OracleCall::uffd_unregister: return answer_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
+    case OracleCall::uffd_writeprotect: {
+      uffdio_writeprotect protection{range, op.flags};
+      return answer_of(ioctl(fd, UFFDIO_WRITEPROTECT, &protection));
+    }
+    default: return fill(op);
+  }
 }
 
 }  // namespace
@@ -104,8 +173,8 @@ KernelAnswer execute(const OracleOperation& op) noexcept {
       return {signal_of(touch, byte), {}};
     }
     case OracleCall::write: return {signal_of(write_byte(start, op.byte), 0), {}};
+    default: return {told(op), {}};
   }
-  return {};
 }
 
 Address break_now() noexcept { return Address{static_cast<uint64_t>(syscall(SYS_brk, 0))}; }

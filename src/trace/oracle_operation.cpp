@@ -1,6 +1,7 @@
 #include "trace/oracle_operation.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "trace/oracle_words.h"
@@ -80,6 +81,27 @@ void put_arguments(OracleText& text, const OracleOperation& op) noexcept {
         text.address(op.new_address);
       }
       break;
+    case OracleCall::uffd_register:
+      text.put(" ");
+      put_oracle_told_flags(text, op.flags);
+      break;
+    case OracleCall::uffd_copy:
+      text.put(" ").byte(op.byte).put(" ");
+      put_oracle_fill_flags(text, op.flags);
+      break;
+    case OracleCall::uffd_zeropage:
+    case OracleCall::uffd_continue:
+      text.put(" ");
+      put_oracle_fill_flags(text, op.flags);
+      break;
+    case OracleCall::uffd_move:
+      text.put(" ").address(op.new_address).put(" ");
+      put_oracle_move_flags(text, op.flags);
+      break;
+    case OracleCall::uffd_writeprotect:
+      text.put(" ");
+      put_oracle_close_flags(text, op.flags);
+      break;
     default: break;
   }
 }
@@ -116,6 +138,7 @@ OracleText text_of(OracleCall call, const OracleAnswer& a) noexcept {
     } else {
       text.put(name);
     }
+    if (fills_pages(call) && a.error == EAGAIN) text.put(" ").length(a.done);
     return text;
   }
   switch (call) {

@@ -33,8 +33,23 @@ enum class OracleCall : uint8_t {
   read,
   write,
   fork,
+  // Of a userfaultfd whose faults are bus errors (UFFD_FEATURE_SIGBUS): nobody waits.
+  uffd_register,
+  uffd_unregister,
+  uffd_copy,
+  uffd_zeropage,
+  uffd_continue,
+  uffd_move,  // from new_address to address
+  uffd_writeprotect,
 };
-inline constexpr unsigned kOracleCalls = 18;
+inline constexpr unsigned kOracleCalls = 18;  // without those of a userfaultfd
+// Is it one of a userfaultfd's that may end after a part?
+constexpr bool fills_pages(OracleCall call) noexcept {
+  return call >= OracleCall::uffd_copy && call <= OracleCall::uffd_move;
+}
+
+// What one uffd_copy may fill.
+inline constexpr uint64_t kOracleMostCopied = 64 * kPageSize;
 
 // The openings that a recording's mmap calls name.
 enum class OracleOpening : uint8_t { a, b, a_read_only, a_again };
@@ -46,10 +61,10 @@ enum class OracleSignal : uint8_t { none, segv_maperr, segv_accerr, bus_adrerr }
 struct OracleOperation {
   OracleCall call{};
   uint8_t file = 0;  // of mmap: 0, or the number of an OracleOpening plus 1
-  uint8_t byte = 0;  // to write
+  uint8_t byte = 0;  // to write, or what uffd_copy fills pages with
   int32_t advice = 0;
   uint32_t prot = 0;
-  uint32_t flags = 0;  // of mmap, mremap, mlock2, mlockall, msync
+  uint32_t flags = 0;  // of mmap, mremap, mlock2, mlockall, msync; modes of a userfaultfd's
   Address address{};
   uint64_t length = 0;
   uint64_t new_length = 0;
@@ -61,8 +76,9 @@ struct OracleOperation {
 struct OracleAnswer {
   int32_t error = 0;
   OracleSignal signal = OracleSignal::none;
-  uint8_t byte = 0;  // that was read
-  Address place{};   // of mmap, mremap, brk
+  uint8_t byte = 0;   // that was read
+  Address place{};    // of mmap, mremap, brk
+  uint64_t done = 0;  // bytes, where fills_pages() and the error is EAGAIN
   friend bool operator==(const OracleAnswer&, const OracleAnswer&) = default;
 };
 

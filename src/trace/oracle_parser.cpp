@@ -197,6 +197,9 @@ auto Parser::header(Words words) -> Done {
     if (key == "maps" && (!to_pages(value, r_.setup.maps) || r_.setup.maps > kMostMaps)) {
       return "maps is not a number below a million";
     }
+    if (key == "uffd" && (!to_pages(value, r_.setup.user_faults) || r_.setup.user_faults > 1)) {
+      return "uffd is neither 0 nor 1";
+    }
     if (key == "kernel") r_.kernel = value;
   }
   return {};
@@ -283,6 +286,20 @@ auto Parser::arguments(OracleOp& op, Words& words) -> Done {
       if (!bytes(words.next(), op.new_length)) return "not a length";
       if (!oracle_remap_flags(words.next(), op.flags)) return "an unknown mremap flag";
       return address(words.next(), op.new_address) ? Done{} : "not an address";
+    case OracleCall::uffd_register:
+      return oracle_told_flags(words.next(), op.flags) ? Done{} : "an unknown uffd_register mode";
+    case OracleCall::uffd_copy:
+      if (!to_byte(words.next(), op.byte)) return "not a byte";
+      [[fallthrough]];
+    case OracleCall::uffd_zeropage:
+    case OracleCall::uffd_continue:
+      return oracle_fill_flags(words.next(), op.flags) ? Done{} : "an unknown mode";
+    case OracleCall::uffd_move:
+      if (!address(words.next(), op.new_address)) return "not an address";
+      return oracle_move_flags(words.next(), op.flags) ? Done{} : "an unknown uffd_move mode";
+    case OracleCall::uffd_writeprotect:
+      return oracle_close_flags(words.next(), op.flags) ? Done{}
+                                                        : "an unknown uffd_writeprotect mode";
     default: return {};
   }
 }
@@ -300,6 +317,11 @@ auto Parser::answer(OracleOp& op, std::string_view text) -> Done {
     return {};
   }
   if (text.starts_with('-')) {
+    const size_t blank = text.find(' ');
+    if (blank != std::string_view::npos && fills_pages(op.call)) {
+      if (!bytes(text.substr(blank + 1), a.done)) return "not a length";
+      text = text.substr(0, blank);
+    }
     a.error = oracle_errno(text.substr(1));
     return a.error != 0 ? Done{} : "an unknown errno";
   }
@@ -357,9 +379,11 @@ auto Parser::vma(Words words) -> Done {
   const std::string_view offset = words.next();
   if (offset != "-" && !to_number(offset, v.offset)) return "not an offset";
   if (const Done wrong = backing(words.next(), v)) return wrong;
-  const std::optional<VmaFlags> flags = oracle_vma_flags(words.next());
+  const std::string_view flag_list = words.next();
+  const std::optional<VmaFlags> flags = oracle_vma_flags(flag_list);
   if (!flags) return "an unknown VMA flag";
   v.flags = *flags;
+  if (v.flags.has(VmaFlag::user_fault)) v.told = oracle_user_modes(flag_list);
   const std::array<char, 4> shown = oracle_perms(v.flags);
   if (perms != std::string_view(shown.data(), shown.size())) {
     return "permissions and flags disagree";

@@ -107,6 +107,10 @@ void put_head(const OracleSetup& wanted, const Made& made, uint64_t seed,
     put(" maps=");
     put_signed(made.setup.maps);
   }
+  if (made.setup.user_faults >= 0) {
+    put(" uffd=");
+    put_signed(made.setup.user_faults);
+  }
   put(" profile=");
   put(profile);
   put(" dump_every=50 kernel=");
@@ -121,6 +125,9 @@ void put_head(const OracleSetup& wanted, const Made& made, uint64_t seed,
   if (wanted.address_space != made.setup.address_space) {
     put("# RLIMIT_AS is left out: it cannot be set\n");
   }
+  if (wanted.user_faults != made.setup.user_faults) {
+    put("# user faults are left out: this kernel does not let a process have a userfaultfd\n");
+  }
   if (wanted.maps != made.setup.maps) {
     put("# vm.max_map_count is left out: it is too high to be met\n");
   }
@@ -128,9 +135,16 @@ void put_head(const OracleSetup& wanted, const Made& made, uint64_t seed,
 
 // Operations that this kernel does not have, or answers by another configuration than the one
 // that pervma was compared with.
+OracleProfile profile_of(const LiveOptions& options) noexcept {
+  const bool core = options.shape == OracleShape::mixed && options.seed % 2 != 0;
+  return core ? OracleProfile::core : OracleProfile::ext;
+}
+
 OracleScope scope_here(const LiveOptions& options, const Made& made) noexcept {
-  OracleScope scope{.profile = options.seed % 2 == 0 ? OracleProfile::ext : OracleProfile::core,
+  OracleScope scope{.profile = profile_of(options),
+                    .shape = options.shape,
                     .brk = made.setup.brk >= 0,
+                    .user_faults = made.setup.user_faults >= 0,
                     .ops = options.ops};
   constexpr OracleOperation kSealNothing{.call = OracleCall::mseal, .address = kOracleWindow};
   scope.seal = execute(kSealNothing).answer.error == 0;
@@ -152,13 +166,18 @@ OracleScope scope_here(const LiveOptions& options, const Made& made) noexcept {
   }
   if (choice.chance(15)) wanted.address_space = static_cast<int64_t>(40 + choice.below(600));
   if (choice.chance(4)) wanted.maps = static_cast<int64_t>(3 + choice.below(40));
+  if (options.shape == OracleShape::user_faults) wanted.user_faults = options.seed % 2 == 0 ? 1 : 0;
   const Made made = make(out, wanted);
   if (!made.ok) _exit(kNotPermitted);
-  put_head(wanted, made, options.seed, options.seed % 2 == 0 ? "ext" : "core");
+  put_head(wanted, made, options.seed,
+           options.shape != OracleShape::mixed ? kOracleShapes[static_cast<size_t>(options.shape)]
+           : profile_of(options) == OracleProfile::ext ? "ext"
+                                                       : "core");
   OracleGenerator generator(options.seed, scope_here(options, made));
   Writer writer;
   for (uint32_t i = 0; i < options.ops; ++i) {
-    writer.operation(generator.next({.vmas = vmas(), .brk = break_now()}));
+    writer.operation(
+        generator.next({.vmas = vmas(), .kinds = kinds(), .told = told(), .brk = break_now()}));
   }
   writer.end();
   _exit(0);
@@ -259,6 +278,10 @@ bool is_safe_to_record(const OracleOperation& op) noexcept {
     case OracleCall::brk:
     case OracleCall::fork:
     case OracleCall::munlockall: return true;
+    case OracleCall::uffd_copy:
+      return op.length <= kOracleMostCopied && stays_inside(op.address, op.length);
+    case OracleCall::uffd_move:
+      return stays_inside(op.address, op.length) && stays_inside(op.new_address, op.length);
     default: return stays_inside(op.address, op.length);
   }
 }

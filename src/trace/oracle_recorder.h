@@ -18,6 +18,7 @@ namespace pervma::trace {
 struct LiveOptions {
   uint64_t seed = 1;
   uint32_t ops = 500;
+  OracleShape shape = OracleShape::mixed;
 };
 
 struct LiveRecording {

@@ -57,13 +57,14 @@ std::string to_string(const OracleVma& v, const OracleRecording& r) {
   const std::array<char, 4> perms = oracle_perms(v.flags);
   return fmt::format("{}-{} {} {} {} {}", v.start, v.end,
                      std::string_view(perms.data(), perms.size()), offset, backing,
-                     oracle_flag_text(v.flags));
+                     oracle_flag_text(v.flags, v.told));
 }
 
 std::string oracle_head(const OracleSetup& setup, std::string_view header_fields) {
   std::string limits;
   if (setup.address_space >= 0) limits = fmt::format(" as={}", setup.address_space);
   if (setup.maps >= 0) limits += fmt::format(" maps={}", setup.maps);
+  if (setup.user_faults >= 0) limits += fmt::format(" uffd={}", setup.user_faults);
   return fmt::format(
       "# pervma-oracle 1\nH window_pages={} brk={} memlock={}{} {}\nF A 64+0 11\nF B 20+291 83\n",
       kOracleWindowPages, setup.brk, setup.memlock, limits, header_fields);

@@ -30,6 +30,7 @@ struct OracleVma {
   VmaFlags flags;
   uint64_t offset = 0;  // pages; 0 for anonymous memory, whose offset the kernel does not show
   OracleBacking backing;
+  UserFaultModes told{};  // which of its faults a userfaultfd is told
   friend bool operator==(const OracleVma&, const OracleVma&) = default;
 };
 
@@ -61,7 +62,8 @@ struct OracleSetup {
   int64_t brk = -1;            // where the heap begins, a page; -1: brk is not used
   int64_t memlock = -1;        // RLIMIT_MEMLOCK, pages; -1: no limit
   int64_t address_space = -1;  // RLIMIT_AS, pages beyond what is mapped; -1: no limit
-  int64_t maps = -1;           // VMAs that may still be added (vm.max_map_count); -1: enough
+  int64_t user_faults = -1;  // -1: no userfaultfd; 1: with UFFD_FEATURE_WP_UNPOPULATED; 0: without
+  int64_t maps = -1;         // VMAs that may still be added (vm.max_map_count); -1: enough
   friend bool operator==(const OracleSetup&, const OracleSetup&) = default;
 };
 

@@ -43,6 +43,14 @@ class PatternFile final : public BackingObject {
   const FileIdentity identity_;
 };
 
+// UFFD_FEATURE_SIGBUS.
+class NoPages final : public UserFaultHandler {
+ public:
+  UserFaultAnswer fault(const UserFault&, const std::stop_token&) override {
+    return UserFaultAnswer::bus_error;
+  }
+};
+
 template <class T>
 OracleAnswer answer_of(const Result<T>& result) {
   OracleAnswer a;
@@ -134,6 +142,9 @@ Result<OracleReplica> OracleReplica::create(Engine& engine, Design design, const
       return std::unexpected(done.error());
     }
   }
+  replica.user_fault_kind_ = setup.user_faults;
+  if (Result<void> done = replica.open_user_faults(); !done) return std::unexpected(done.error());
+  if (Result<void> done = replica.cache_files(files); !done) return std::unexpected(done.error());
   if (setup.brk >= 0) {
     replica.space().set_brk_start(kOracleWindow + PageCount{static_cast<uint64_t>(setup.brk)});
   }
@@ -172,6 +183,77 @@ OracleAnswer OracleReplica::execute(const OracleOperation& op, const std::stop_t
     case OracleCall::fork: return answer_of(fork(stop));
     case OracleCall::read: return load(op);
     case OracleCall::write: return store(op);
+    default: return told(op, stop);
+  }
+}
+
+// A recording that has them says so in its header.
+OracleAnswer OracleReplica::told(const OracleOperation& op, const std::stop_token& stop) {
+  if (user_faults_.empty()) return answer_of(Result<void>(std::unexpected(Error::badf)));
+  UserFaults& u = *user_faults_.back();
+  switch (op.call) {
+    case OracleCall::uffd_register:
+      return answer_of(
+          u.register_range(op.address, op.length, static_cast<UserFaultModes>(op.flags), stop));
+    case OracleCall::uffd_unregister:
+      return answer_of(u.unregister_range(op.address, op.length, stop));
+    case OracleCall::uffd_writeprotect:
+      return answer_of(
+          u.write_protect(op.address, op.length, static_cast<UserProtectFlags>(op.flags), stop));
+    default: return fill(op, stop);
+  }
+}
+
+OracleAnswer OracleReplica::fill(const OracleOperation& op, const std::stop_token& stop) {
+  UserFaults& u = *user_faults_.back();
+  const auto flags = static_cast<UserFillFlags>(op.flags);
+  UserFaultDone done;
+  switch (op.call) {
+    case OracleCall::uffd_copy: {
+      const std::vector<std::byte> bytes(std::min(op.length, kOracleMostCopied),
+                                         static_cast<std::byte>(op.byte));
+      done = u.copy(op.address, bytes, flags, stop);
+      break;
+    }
+    case OracleCall::uffd_zeropage: done = u.zero_pages(op.address, op.length, flags, stop); break;
+    case OracleCall::uffd_continue: done = u.map_cached(op.address, op.length, flags, stop); break;
+    default:
+      done =
+          u.move(op.address, op.new_address, op.length, static_cast<UserMoveFlags>(op.flags), stop);
+  }
+  OracleAnswer a;
+  if (done.error) a.error = static_cast<int32_t>(*done.error);
+  if (done.error == Error::again) a.done = done.bytes;
+  return a;
+}
+
+Result<void> OracleReplica::open_user_faults() {
+  static NoPages handler;
+  if (user_fault_kind_ < 0) return {};
+  Result<std::unique_ptr<UserFaults>> made = space().create_user_faults(
+      {.handler = &handler, .protect_unpopulated = user_fault_kind_ == 1});
+  if (!made) return std::unexpected(made.error());
+  user_faults_.push_back(std::move(*made));
+  return {};
+}
+
+// What a memfd was filled with is in its cache; a userfaultfd tells it from what is not.
+Result<void> OracleReplica::cache_files(std::span<const OracleFile> files) {
+  if (user_fault_kind_ < 0) return {};
+  Result<std::unique_ptr<AddressSpace>> scratch = engine_->create_space({});
+  if (!scratch) return std::unexpected(scratch.error());
+  for (size_t i = 0; i < files.size() && i < openings_.size(); ++i) {
+    const uint64_t bytes = page_align_up(files[i].bytes).value_or(0);
+    if (bytes == 0) continue;
+    const Result<Address> at = (*scratch)->map(
+        {.length = bytes, .prot = Prot::read, .flags = MapFlags::shared, .file = openings_[i]});
+    if (!at) return std::unexpected(at.error());
+    std::array<std::byte, 1> byte{};
+    for (uint64_t page = 0; page < bytes; page += kPageSize) {
+      if ((*scratch)->load(*at + page, byte) != FaultOutcome::resolved) {
+        return std::unexpected(Error::nomem);
+      }
+    }
   }
   return {};
 }
@@ -214,7 +296,7 @@ Result<void> OracleReplica::fork(const std::stop_token& stop) {
   Result<std::unique_ptr<AddressSpace>> child = engine_->fork(space(), stop);
   if (!child) return std::unexpected(child.error());
   spaces_.push_back(std::move(*child));
-  return {};
+  return open_user_faults();
 }
 
 void OracleReplica::vmas_in(Range range, std::vector<OracleVma>& to) {
@@ -227,7 +309,8 @@ void OracleReplica::vmas_in(Range range, std::vector<OracleVma>& to) {
                        .end = (v.range.end - kOracleWindow) >> kPageShift,
                        .flags = v.flags,
                        .offset = v.file != nullptr ? v.page_offset : 0,
-                       .backing = replica_.backing_of(v.file)});
+                       .backing = replica_.backing_of(v.file),
+                       .told = v.user_faults});
     }
 
    private:

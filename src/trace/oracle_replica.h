@@ -46,11 +46,17 @@ class OracleReplica {
   OracleAnswer residency(const OracleOperation&, const std::stop_token&);
   OracleAnswer load(const OracleOperation&);
   OracleAnswer store(const OracleOperation&);
+  OracleAnswer told(const OracleOperation&, const std::stop_token&);
+  OracleAnswer fill(const OracleOperation&, const std::stop_token&);
+  Result<void> open_user_faults();
+  Result<void> cache_files(std::span<const OracleFile>);
   Result<void> fork(const std::stop_token&);
   OracleBacking backing_of(const FileIdentity*);
 
   Engine* engine_;
   std::vector<std::unique_ptr<AddressSpace>> spaces_;
+  std::vector<std::unique_ptr<UserFaults>> user_faults_;  // one for each space, or none
+  int64_t user_fault_kind_ = -1;                          // OracleSetup::user_faults
   std::vector<FileRef> openings_;
   std::vector<uint64_t> shared_;  // inodes of shared anonymous objects, as they appeared
   std::vector<uint8_t> bits_;

@@ -96,16 +96,31 @@ void put_bits(OracleText& text, const Words<uint32_t, N>& words, uint32_t bits) 
   if (bits != 0) text.put(comma).put("0x").number(bits, 16);
 }
 
-constexpr Word<OracleCall> kCallsList[] = {
-    {"mmap", OracleCall::mmap},         {"munmap", OracleCall::munmap},
-    {"mprotect", OracleCall::mprotect}, {"madvise", OracleCall::madvise},
-    {"mremap", OracleCall::mremap},     {"mlock", OracleCall::mlock},
-    {"mlock2", OracleCall::mlock2},     {"munlock", OracleCall::munlock},
-    {"mlockall", OracleCall::mlockall}, {"munlockall", OracleCall::munlockall},
-    {"mseal", OracleCall::mseal},       {"setname", OracleCall::setname},
-    {"brk", OracleCall::brk},           {"mincore", OracleCall::mincore},
-    {"read", OracleCall::read},         {"write", OracleCall::write},
-    {"msync", OracleCall::msync},       {"fork", OracleCall::fork}};
+constexpr Word<OracleCall> kCallsList[] = {{"mmap", OracleCall::mmap},
+                                           {"munmap", OracleCall::munmap},
+                                           {"mprotect", OracleCall::mprotect},
+                                           {"madvise", OracleCall::madvise},
+                                           {"mremap", OracleCall::mremap},
+                                           {"mlock", OracleCall::mlock},
+                                           {"mlock2", OracleCall::mlock2},
+                                           {"munlock", OracleCall::munlock},
+                                           {"mlockall", OracleCall::mlockall},
+                                           {"munlockall", OracleCall::munlockall},
+                                           {"mseal", OracleCall::mseal},
+                                           {"setname", OracleCall::setname},
+                                           {"brk", OracleCall::brk},
+                                           {"mincore", OracleCall::mincore},
+                                           {"read", OracleCall::read},
+                                           {"write", OracleCall::write},
+                                           {"msync", OracleCall::msync},
+                                           {"fork", OracleCall::fork},
+                                           {"uffd_register", OracleCall::uffd_register},
+                                           {"uffd_unregister", OracleCall::uffd_unregister},
+                                           {"uffd_copy", OracleCall::uffd_copy},
+                                           {"uffd_zeropage", OracleCall::uffd_zeropage},
+                                           {"uffd_continue", OracleCall::uffd_continue},
+                                           {"uffd_move", OracleCall::uffd_move},
+                                           {"uffd_writeprotect", OracleCall::uffd_writeprotect}};
 constexpr Words kCalls(kCallsList);
 
 constexpr Word<OracleSignal> kSignalsList[] = {{"ok", OracleSignal::none},
@@ -140,6 +155,15 @@ constexpr Word<uint32_t> kSyncFlagsList[] = {
     {"async", 1}, {"invalidate", 2}, {"sync", 4}, {"bad8", 8}};
 constexpr Words kSyncFlags(kSyncFlagsList);
 
+constexpr Word<uint32_t> kToldFlagsList[] = {{"missing", 1}, {"wp", 2}, {"minor", 4}, {"bad8", 8}};
+constexpr Words kToldFlags(kToldFlagsList);
+constexpr Word<uint32_t> kFillFlagsList[] = {{"dontwake", 1}, {"wp", 2}, {"bad4", 4}};
+constexpr Words kFillFlags(kFillFlagsList);
+constexpr Word<uint32_t> kPageMoveFlagsList[] = {{"dontwake", 1}, {"holes", 2}, {"bad4", 4}};
+constexpr Words kPageMoveFlags(kPageMoveFlagsList);
+constexpr Word<uint32_t> kCloseFlagsList[] = {{"wp", 1}, {"dontwake", 2}, {"bad4", 4}};
+constexpr Words kCloseFlags(kCloseFlagsList);
+
 constexpr Word<int32_t> kAdviceList[] = {
     {"normal", 0},           {"random", 1},          {"sequential", 2},
     {"willneed", 3},         {"dontneed", 4},        {"free", 8},
@@ -167,8 +191,13 @@ constexpr Word<VmaFlag> kVmaFlagsList[] = {
     {"ac", VmaFlag::account},      {"nr", VmaFlag::noreserve},   {"sf", VmaFlag::sync},
     {"wf", VmaFlag::wipe_on_fork}, {"dd", VmaFlag::dont_dump},   {"mm", VmaFlag::mixedmap},
     {"dp", VmaFlag::droppable},    {"hg", VmaFlag::hugepage},    {"nh", VmaFlag::nohugepage},
-    {"mg", VmaFlag::mergeable},    {"um", VmaFlag::user_fault},  {"sl", VmaFlag::sealed}};
+    {"mg", VmaFlag::mergeable},    {"um", VmaFlag::user_fault},  {"uw", VmaFlag::user_fault},
+    {"ui", VmaFlag::user_fault},   {"sl", VmaFlag::sealed}};
 constexpr Words kVmaFlags(kVmaFlagsList);
+
+constexpr Word<UserFaultModes> kUserModes[] = {{"um", UserFaultModes::missing},
+                                               {"uw", UserFaultModes::write_protect},
+                                               {"ui", UserFaultModes::minor}};
 
 constexpr size_t letters_index(char a, char b) noexcept {
   return static_cast<size_t>(a - 'a') * 26 + static_cast<size_t>(b - 'a');
@@ -230,6 +259,18 @@ bool oracle_lock_all_flags(std::string_view list, uint32_t& bits) noexcept {
 bool oracle_sync_flags(std::string_view list, uint32_t& bits) noexcept {
   return add_bits(kSyncFlags, list, bits);
 }
+bool oracle_told_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kToldFlags, list, bits);
+}
+bool oracle_fill_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kFillFlags, list, bits);
+}
+bool oracle_move_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kPageMoveFlags, list, bits);
+}
+bool oracle_close_flags(std::string_view list, uint32_t& bits) noexcept {
+  return add_bits(kCloseFlags, list, bits);
+}
 bool oracle_advice(std::string_view word, int32_t& advice) noexcept {
   if (word.starts_with("0x")) {
     uint32_t bits = 0;
@@ -263,6 +304,18 @@ void put_oracle_lock_all_flags(OracleText& text, uint32_t bits) noexcept {
 void put_oracle_sync_flags(OracleText& text, uint32_t bits) noexcept {
   put_bits(text, kSyncFlags, bits);
 }
+void put_oracle_told_flags(OracleText& text, uint32_t bits) noexcept {
+  put_bits(text, kToldFlags, bits);
+}
+void put_oracle_fill_flags(OracleText& text, uint32_t bits) noexcept {
+  put_bits(text, kFillFlags, bits);
+}
+void put_oracle_move_flags(OracleText& text, uint32_t bits) noexcept {
+  put_bits(text, kPageMoveFlags, bits);
+}
+void put_oracle_close_flags(OracleText& text, uint32_t bits) noexcept {
+  put_bits(text, kCloseFlags, bits);
+}
 void put_oracle_advice(OracleText& text, int32_t advice) noexcept {
   const std::string_view name = kAdvice.name_of(advice);
   if (name.empty()) {
@@ -286,10 +339,21 @@ std::optional<VmaFlags> oracle_vma_flags(std::string_view list) noexcept {
   return VmaFlags::from_bits(bits);
 }
 
-std::string oracle_flag_text(VmaFlags flags) {
+UserFaultModes oracle_user_modes(std::string_view list) noexcept {
+  UserFaultModes modes{};
+  for (size_t i = 0; i + 2 <= list.size(); i += 3) {
+    for (const auto& [name, mode] : kUserModes) {
+      if (list.substr(i, 2) == name) modes = modes | mode;
+    }
+  }
+  return modes;
+}
+
+std::string oracle_flag_text(VmaFlags flags, UserFaultModes modes) {
   std::string text;
   for (const Word<VmaFlag>& w : kVmaFlags) {
     if (!flags.has(w.value)) continue;
+    if (w.value == VmaFlag::user_fault && !includes(modes, oracle_user_modes(w.name))) continue;
     if (!text.empty()) text += '.';
     text += w.name;
   }

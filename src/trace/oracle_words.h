@@ -31,6 +31,12 @@ bool oracle_remap_flags(std::string_view list, uint32_t& bits) noexcept;
 bool oracle_lock_flags(std::string_view list, uint32_t& bits) noexcept;
 bool oracle_lock_all_flags(std::string_view list, uint32_t& bits) noexcept;
 bool oracle_sync_flags(std::string_view list, uint32_t& bits) noexcept;
+// Of a userfaultfd: modes of a registration; of uffd_copy, uffd_zeropage and uffd_continue; of
+// uffd_move; of uffd_writeprotect.
+bool oracle_told_flags(std::string_view list, uint32_t& bits) noexcept;
+bool oracle_fill_flags(std::string_view list, uint32_t& bits) noexcept;
+bool oracle_move_flags(std::string_view list, uint32_t& bits) noexcept;
+bool oracle_close_flags(std::string_view list, uint32_t& bits) noexcept;
 bool oracle_advice(std::string_view word, int32_t& advice) noexcept;
 
 // The same backwards; bits without a name as 0xHEX.
@@ -40,10 +46,16 @@ void put_oracle_remap_flags(OracleText&, uint32_t bits) noexcept;
 void put_oracle_lock_flags(OracleText&, uint32_t bits) noexcept;
 void put_oracle_lock_all_flags(OracleText&, uint32_t bits) noexcept;
 void put_oracle_sync_flags(OracleText&, uint32_t bits) noexcept;
+void put_oracle_told_flags(OracleText&, uint32_t bits) noexcept;
+void put_oracle_fill_flags(OracleText&, uint32_t bits) noexcept;
+void put_oracle_move_flags(OracleText&, uint32_t bits) noexcept;
+void put_oracle_close_flags(OracleText&, uint32_t bits) noexcept;
 void put_oracle_advice(OracleText&, int32_t advice) noexcept;
 
 std::optional<VmaFlags> oracle_vma_flags(std::string_view list) noexcept;
-std::string oracle_flag_text(VmaFlags);
+// The modes among them: um, uw, ui.
+UserFaultModes oracle_user_modes(std::string_view list) noexcept;
+std::string oracle_flag_text(VmaFlags, UserFaultModes = UserFaultModes::none);
 // "rw-p", as in /proc/PID/maps.
 std::array<char, 4> oracle_perms(VmaFlags) noexcept;
 

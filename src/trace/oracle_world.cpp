@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -43,12 +45,16 @@ struct State {
   int out_fd = -1;
   int files[kFiles] = {-1, -1, -1, -1};
   int filler = -1;
+  int user_faults = -1;
+  int64_t user_fault_kind = -1;
   uint64_t inode_a = 0;
   uint64_t inode_b = 0;
   uint64_t shared_inodes[4096] = {};
   uint32_t shared_count = 0;
   Vma maps[2][kMostVmas] = {};
   Range ranges[kMostVmas] = {};  // of the map that was read last
+  OracleKind kinds[kMostVmas] = {};
+  bool told[kMostVmas] = {};
   uint32_t counts[2] = {0, 0};
   int now = 0;
   char out[1 << 16] = {};
@@ -185,7 +191,14 @@ void read_map() noexcept {
     }
     return true;
   });
-  for (uint32_t i = 0; i < count; ++i) s.ranges[i] = {Address{map[i].start}, Address{map[i].end}};
+  for (uint32_t i = 0; i < count; ++i) {
+    s.ranges[i] = {Address{map[i].start}, Address{map[i].end}};
+    s.kinds[i] = map[i].inode == 0        ? OracleKind::anonymous
+                 : map[i].perms[3] == 's' ? OracleKind::shared
+                                          : OracleKind::private_file;
+    const auto has = [&](const char* flag) { return strstr(map[i].flags, flag) != nullptr; };
+    s.told[i] = has("um") || has("uw") || has("ui");
+  }
   // Numbers in the order of first appearance, by address within one operation.
   for (uint32_t i = 0; i < count; ++i) {
     const Vma& v = map[i];
@@ -366,6 +379,21 @@ bool limit_locking(int64_t pages) noexcept {
   return syscall(SYS_capset, &header, none) == 0;
 }
 
+int open_user_faults(int64_t kind) noexcept {
+  constexpr __u64 kUnpopulated = 1 << 13;  // UFFD_FEATURE_WP_UNPOPULATED
+  constexpr __u64 kSigbus = 1 << 7;
+  constexpr int kUserModeOnly = 1;
+  const auto fd =
+      static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | kUserModeOnly));
+  if (fd < 0) return -1;
+  uffdio_api api{};
+  api.api = UFFD_API;
+  api.features = kind == 1 ? kSigbus | kUnpopulated : kSigbus;
+  if (ioctl(fd, UFFDIO_API, &api) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
 Touch touched() noexcept {
   if (s_signal == SIGBUS) return Touch::bus;
   return s_code == SEGV_ACCERR ? Touch::accerr : Touch::maperr;
@@ -405,6 +433,11 @@ Made make(int out_fd, const OracleSetup& setup) noexcept {
   (void)setrlimit(RLIMIT_STACK, &stack_limit);
   if (!occupy_all()) return made;
   if (setup.brk >= 0 && move_brk(setup.brk)) made.setup.brk = setup.brk;
+  if (setup.user_faults >= 0) {
+    s.user_fault_kind = setup.user_faults;
+    s.user_faults = open_user_faults(setup.user_faults);
+    if (s.user_faults >= 0) made.setup.user_faults = setup.user_faults;
+  }
   if (setup.maps >= 0 && crowd(setup.maps)) made.setup.maps = setup.maps;
   if (setup.memlock >= 0 && limit_locking(setup.memlock)) made.setup.memlock = setup.memlock;
   if (setup.address_space >= 0 && limit_address_space(setup.address_space)) {
@@ -416,6 +449,14 @@ Made make(int out_fd, const OracleSetup& setup) noexcept {
 }
 
 int fd(File f) noexcept { return s.files[f]; }
+
+int user_faults() noexcept { return s.user_faults; }
+
+void reopen_user_faults() noexcept {
+  if (s.user_faults < 0) return;
+  close(s.user_faults);
+  s.user_faults = open_user_faults(s.user_fault_kind);
+}
 
 void flush() noexcept {
   size_t at = 0;
@@ -465,6 +506,8 @@ void put_dump() noexcept {
 }
 
 std::span<const Range> vmas() noexcept { return {s.ranges, s.counts[s.now]}; }
+std::span<const OracleKind> kinds() noexcept { return {s.kinds, s.counts[s.now]}; }
+std::span<const bool> told() noexcept { return {s.told, s.counts[s.now]}; }
 
 bool is_private_anonymous(uint64_t a) noexcept {
   for (uint32_t i = 0; i < s.counts[s.now]; ++i) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "trace/oracle_generator.h"
 #include "trace/oracle_recording.h"
 
 namespace pervma::trace::world {
@@ -32,6 +33,9 @@ struct Made {
 Made make(int out_fd, const OracleSetup&) noexcept;
 
 int fd(File) noexcept;
+// The userfaultfd of this process, -1: none. After a fork the child opens its own.
+int user_faults() noexcept;
+void reopen_user_faults() noexcept;
 
 // --- text, buffered; flushed when full and by flush() ---
 void put(std::string_view text) noexcept;
@@ -45,6 +49,8 @@ void put_changes() noexcept;
 void put_dump() noexcept;
 // The VMAs' ranges as they were last read.
 std::span<const Range> vmas() noexcept;
+std::span<const OracleKind> kinds() noexcept;
+std::span<const bool> told() noexcept;  // is each registered with a userfaultfd?
 bool is_private_anonymous(uint64_t address) noexcept;
 
 // --- touching memory ---

@@ -70,7 +70,8 @@ void BasicAddressSpace<L>::for_each_vma(Range r, VmaVisitor& visitor) const {
     visitor.visit({.range = v.range,
                    .flags = v.flags(),
                    .page_offset = v.pgoff,
-                   .file = v.file != nullptr ? &v.file->object().identity() : nullptr});
+                   .file = v.file != nullptr ? &v.file->object().identity() : nullptr,
+                   .user_faults = v.user_modes()});
   }
 }
 

@@ -69,7 +69,8 @@ Result<void> BasicAddressSpace<L>::remap_prepare(RemapState& s) noexcept {
   return {};
 }
 
-// Every VMA of the range goes to the same distance, holes included.
+// Every VMA of the range goes to the same distance, holes included. One whose faults are told to
+// somebody goes alone, or not at all.
 template <VmaLockDesign L>
 Result<Address> BasicAddressSpace<L>::remap_several(RemapState& s) noexcept {
   const Range all = s.source();
@@ -80,6 +81,8 @@ Result<Address> BasicAddressSpace<L>::remap_several(RemapState& s) noexcept {
     VmaT* const v = vma_from(moved_to);
     if (v == nullptr || v->start() >= all.end) break;
     if (!seen && all.start < v->start()) return std::unexpected(Error::fault);
+    const bool told = v->user_context() != nullptr;
+    if (told && (seen || v->end() < all.end)) return std::unexpected(Error::fault);
     const Range part = v->range.intersection({moved_to, all.end});
     RemapState one{
         part.start, part.bytes(), part.bytes(), s.flags, first_target + (part.start - all.start),
@@ -171,22 +174,18 @@ auto BasicAddressSpace<L>::copy_vma(RemapState& s) noexcept -> VmaT* {
   // Nothing was faulted in, so nothing ties its offsets to the old place.
   if (v.is_anonymous() && v.anon_vma() == nullptr) pgoff = s.to.page();
   const Range target{s.to, s.to + s.new_length};
-  // What moves is told to nobody any more, as in Linux without UFFD_FEATURE_EVENT_REMAP; there it
-  // keeps to itself at first, too.
-  const bool told = v.user_context() != nullptr;
-  const Merge merge{.traits = {target, v.flags(), pgoff, v.file, v.name},
-                    .prev = prev_of(target.start),
-                    .middle = nullptr,
-                    .next = vma_from(target.end),
-                    .source = s.vma};
-  if (VmaT* merged = told ? nullptr : merge_new(merge)) {
+  const Merge merge{
+      .traits = {target, v.flags(), pgoff, v.file, v.name, v.user_context(), v.user_modes()},
+      .prev = prev_of(target.start),
+      .middle = nullptr,
+      .next = vma_from(target.end),
+      .source = s.vma};
+  if (VmaT* merged = merge_new(merge)) {
     if (merged->range.contains(s.from)) s.vma = merged;
     return merged;
   }
   VmaT& fresh = take_spare();
   copy_fields(fresh, v);
-  fresh.init_flags(v.flags() & ~VmaFlags(VmaFlag::user_fault));
-  fresh.set_user_faults(nullptr, UserFaultModes::none);
   fresh.range = target;
   fresh.pgoff = pgoff;
   insert(fresh);
@@ -199,7 +198,8 @@ template <VmaLockDesign L>
 Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
   if (map_count_ + 3 >= options_.max_map_count) return std::unexpected(Error::nomem);
   s.vma->lock_write(mm_);  // No fault may come in between.
-  const VmaT* copy = copy_vma(s);
+  const bool told = s.vma->user_context() != nullptr;
+  VmaT* const copy = copy_vma(s);
   if (s.vma->flags().has(VmaFlag::locked)) locked_pages_ += s.new_length >> kPageShift;
   const Range source = s.source();
   bool failed = false;
@@ -211,7 +211,11 @@ Result<Address> BasicAddressSpace<L>::remap_move(RemapState& s) noexcept {
       failed = true;
     }
   }
-  if (!failed && s.vma->flags().has(VmaFlag::user_fault)) {
+  if (!failed && told) {
+    // What moves is told to nobody any more, nor is what it was joined with, as in Linux without
+    // UFFD_FEATURE_EVENT_REMAP.
+    copy->reset_flags(mm_, copy->flags() & ~VmaFlags(VmaFlag::user_fault));
+    copy->set_user_faults(nullptr, UserFaultModes::none);
     mmu_.clear_user_protection({s.to, s.to + s.old_length});
   }
   if (failed) {

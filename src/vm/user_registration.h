@@ -16,7 +16,7 @@ template <VmaLockDesign L>
 Result<Range> BasicAddressSpace<L>::checked_user_range(Address start,
                                                        uint64_t length) const noexcept {
   if (!start.is_page_aligned() || length == 0 || (length & kPageMask) != 0 ||
-      start < options_.lowest || !is_in_space(start, length)) {
+      !is_in_space(start, length)) {
     return std::unexpected(Error::inval);
   }
   return Range{start, start + length};
@@ -75,8 +75,8 @@ Result<void> BasicAddressSpace<L>::register_user_faults(UserContext& context, Ad
 template <VmaLockDesign L>
 Result<void> BasicAddressSpace<L>::change_user_faults(VmaT& v, Range part, UserContext* context,
                                                       UserFaultModes modes) noexcept {
-  const bool opens = includes(v.user_modes(), UserFaultModes::write_protect) &&
-                     !includes(modes, UserFaultModes::write_protect);
+  // Other modes leave the marks of closed pages, which mean nothing until the mode comes again.
+  const bool opens = context == nullptr && includes(v.user_modes(), UserFaultModes::write_protect);
   const VmaFlags others = v.flags() & ~VmaFlags(VmaFlag::user_fault);
   const VmaFlags flags = context != nullptr ? others | VmaFlag::user_fault : others;
   if (Result<void> done = change_look(v, part, {flags, v.name, context, modes}); !done) {

@@ -213,8 +213,8 @@ void Owner::protect(Span s, Prot prot) {
   ASSERT_TRUE(done);
 }
 
-// Within a zone. Of several pages that may be several mappings: what a refusal leaves of the
-// destination goes.
+// Within a zone. Of several pages that may be several mappings, and some of them may have moved
+// before one was refused: what a refusal leaves goes.
 void Owner::move(Span s) {
   const bool is_one = s.count <= 6;
   if (is_one) s.count = 1;
@@ -230,6 +230,7 @@ void Owner::move(Span s) {
                                               .new_address = at(to)});
   if (!moved) {
     ASSERT_TRUE(moved.error() == Error::nomem || (!is_one && moved.error() == Error::fault));
+    if (!is_one) unmap(s);
     return unmap({to, s.count});
   }
   count(is_one ? "pages moved" : "huge places moved");
@@ -237,6 +238,13 @@ void Owner::move(Span s) {
     pages_[to + i] = pages_[s.first + i];
     pages_[to + i].modes = UserFaultModes::none;
     pages_[s.first + i] = {};
+  }
+  // What a registered mapping joins is registered no more.
+  const std::optional<VmaInfo> joined = space_.find_vma(at(to));
+  ASSERT_TRUE(joined);
+  if (joined->user_faults != UserFaultModes::none) return;
+  for (uint64_t p = 0; p < pages_.size(); ++p) {
+    if (joined->range.contains(at(p))) pages_[p].modes = UserFaultModes::none;
   }
 }
 

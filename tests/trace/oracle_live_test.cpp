@@ -31,13 +31,14 @@ std::optional<OracleRecording> recording_of(const Result<LiveRecording>& live, s
 
 class OracleLive : public ::testing::TestWithParam<Design> {};
 
-TEST_P(OracleLive, random_sequences_agree_with_the_running_kernel) {
-  Result<OracleRunner> runner = OracleRunner::create(GetParam());
+void agrees_with_the_running_kernel(Design design, OracleShape shape, uint64_t first,
+                                    uint64_t last) {
+  Result<OracleRunner> runner = OracleRunner::create(design);
   ASSERT_TRUE(runner);
-  for (uint64_t seed = 9001; seed <= 9012; ++seed) {
+  for (uint64_t seed = first; seed <= last; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::string why;
-    const auto r = recording_of(record_live({.seed = seed, .ops = 150}), why);
+    const auto r = recording_of(record_live({.seed = seed, .ops = 150, .shape = shape}), why);
     if (!r) {
       ASSERT_FALSE(why.empty());
       GTEST_SKIP() << why;
@@ -49,6 +50,18 @@ TEST_P(OracleLive, random_sequences_agree_with_the_running_kernel) {
         << outcome->mismatch->line << ": " << outcome->mismatch->operation << ": "
         << outcome->mismatch->what;
   }
+}
+
+TEST_P(OracleLive, random_sequences_agree_with_the_running_kernel) {
+  agrees_with_the_running_kernel(GetParam(), OracleShape::mixed, 9001, 9012);
+}
+
+TEST_P(OracleLive, rare_operations_agree_with_the_running_kernel) {
+  agrees_with_the_running_kernel(GetParam(), OracleShape::wide, 1, 4);
+}
+
+TEST_P(OracleLive, operations_of_a_userfaultfd_agree_with_the_running_kernel) {
+  agrees_with_the_running_kernel(GetParam(), OracleShape::user_faults, 1, 6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Designs, OracleLive, ::testing::ValuesIn(kDesigns),
