@@ -1,10 +1,10 @@
 // mmap_lock.h: the reader/writer lock of an address space, with its write sequence.
 //
 //   state_ bits    meaning
-//   0 .. 19        number of threads that hold it for read
-//   20  kWriter    held for write; no readers
-//   21  kQueued    somebody waits: newcomers go to the queue's end, nobody overtakes
-//   22 .. 63       how often it was taken for read, modulo 2^42; rides in the same exchange
+//   0 .. 21        number of threads that hold it for read: as many as Linux lets there be
+//   22  kWriter    held for write; no readers
+//   23  kQueued    somebody waits: newcomers go to the queue's end, nobody overtakes
+//   24 .. 63       how often it was taken for read, modulo 2^40; rides in the same exchange
 //
 // Fair: who does not get the lock at once competes for it for a moment (spin.h; a writer that finds
 // readers inside does not, since readers overlap), then stands in the queue, and from then on
@@ -104,9 +104,9 @@ class PERVMA_CAPABILITY("mmap_lock") BasicMmapLock {
   using Counter = typename P::template Counter<T>;
 
   static constexpr uint64_t kReader = 1;
-  static constexpr uint64_t kWriter = uint64_t{1} << 20;
-  static constexpr uint64_t kQueued = uint64_t{1} << 21;
-  static constexpr uint64_t kTaken = uint64_t{1} << 22;
+  static constexpr uint64_t kWriter = uint64_t{1} << 22;
+  static constexpr uint64_t kQueued = uint64_t{1} << 23;
+  static constexpr uint64_t kTaken = uint64_t{1} << 24;
   static constexpr uint64_t kReaders = kWriter - 1;
   static constexpr uint64_t kHeld = kWriter | kReaders;
   static constexpr uint64_t kFirstSeq = 2;  // Even, and not the mark of a new VMA.
