@@ -6,8 +6,9 @@
 namespace pervma::bench {
 
 // A piece of address space to map into at fixed places; what is mapped in it goes at the end.
-// Nothing else comes to lie in it, though it is free: on both sides there is much room that the
-// kernel uses first (tests/bench/scenarios_test.cpp tries it).
+// Nothing else comes to lie in it, though it is free: on both sides there are 64 GiB that the
+// kernel uses first (tests/bench/scenarios_test.cpp tries it). An engine of the default size
+// reserves more than that: make it when something is mapped here.
 class KernelArea {
  public:
   explicit KernelArea(uint64_t bytes) noexcept;

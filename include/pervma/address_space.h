@@ -6,8 +6,9 @@
 // read lock, and the mmap lock for read only when that fails. Every wait for the mmap lock can be
 // ended by the stop token (Error::intr); nothing has changed then. Any thread may call anything,
 // but a thread that holds a VmaRead of a space may call nothing else of that space: it would wait
-// for itself. No call throws; Error::nomem means that nothing was changed, except where Linux
-// itself leaves a part done (protect, advise, lock over a hole).
+// for itself. No call throws, but for std::bad_alloc where text or a container is returned;
+// Error::nomem means that nothing was changed, except where Linux itself leaves a part done
+// (protect, advise, lock over a hole).
 #pragma once
 
 #include <cstddef>

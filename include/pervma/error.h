@@ -1,5 +1,6 @@
 // error.h: how pervma reports failure. Every fallible call returns a Result; an Error has the
-// number that Linux's system call of the same name would put into errno. Nothing in pervma throws.
+// number that Linux's system call of the same name would put into errno. Nothing throws but what
+// returns text or a container, or makes an object of the caller's (std::bad_alloc).
 #pragma once
 
 #include <cerrno>

@@ -9,7 +9,8 @@
 //   map.write()->insert(Range{a, b}, region);
 //   if (auto guard = map.find(address)) use(guard->value());   // nobody changes it meanwhile
 //
-// Ranges are half-open, not empty, do not overlap, and end at 2^64-1 at most. No call throws.
+// Ranges are half-open, not empty, do not overlap, and end at 2^64-1 at most. No call throws but
+// check(), whose report is text, and what a visitor of the caller's throws.
 // Errors: inval (an empty or inverted range), exist, noent, nomem (nothing changed), intr (a stop
 // was requested while waiting, nothing changed), deadlk: the calling thread holds a guard or a
 // writer section of this map, and would sooner or later wait for itself.
