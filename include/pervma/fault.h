@@ -18,7 +18,7 @@ enum class FaultOutcome : uint8_t {
   bus_error,      // beyond the end of the file, its page cannot be read, or a user fault was
                   // refused: SIGBUS
   out_of_memory,  // no frame or no table could be had
-  interrupted,    // a stop was requested while waiting for the mmap lock or for a user's answer
+  interrupted,    // a stop was requested while waiting: for a lock, a page, memory or an answer
 };
 
 // What became of the attempts to serve user faults under the VMA lock: attempts = success + retry +

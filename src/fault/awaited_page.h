@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <utility>
 
 #include "fault/page_cache.h"
@@ -39,10 +40,14 @@ class AwaitedPage {
     list_->drop();
   }
 
-  // Waits. Whether it failed is found out when the fault is served again.
-  void bring_in() const noexcept {
-    if (swap_ != nullptr) swap_->bring_in(static_cast<uint32_t>(number_));
-    if (file_) (void)PageCache::of(*file_.get()).fill(number_);
+  // Waits. Whether it failed is found out when the fault is served again. False: stopped while
+  // another thread reads the page.
+  [[nodiscard]] bool bring_in(const std::stop_token& stop) const noexcept {
+    if (swap_ != nullptr) {
+      return swap_->bring_in(static_cast<uint32_t>(number_), stop) != Swap::End::interrupted;
+    }
+    if (!file_) return true;
+    return PageCache::of(*file_.get()).fill(number_, stop) != PageCache::End::interrupted;
   }
 
  private:

@@ -23,6 +23,7 @@ constexpr FaultOutcome outcome_of(FaultStep step) noexcept {
     case FaultStep::resolved: return FaultOutcome::resolved;
     case FaultStep::map_error: return FaultOutcome::map_error;
     case FaultStep::access_error: return FaultOutcome::access_error;
+    case FaultStep::interrupted: return FaultOutcome::interrupted;
     case FaultStep::bus_error:
     case FaultStep::user_missing:  // Where nothing can be waited for.
     case FaultStep::user_write_protect:
@@ -66,10 +67,10 @@ auto PagedAddressSpace<L>::fault_under_vma_lock(Address a, Access access,
     counts_.add(Event::abort);
     return {};
   }
-  const FaultStep step = serve_under_vma_lock(*found.vma, a, access);
-  if (step >= FaultStep::must_wait) [[unlikely]] {
-    return wait_with_vma(found, {a, access, FaultHold::vma_lock}, step, stop);
-  }
+  const HeldFault f{a, access, FaultHold::vma_lock, stop};
+  const FaultStep step = serve_under_vma_lock(*found.vma, f);
+  if (step >= FaultStep::must_wait) [[unlikely]]
+    return wait_with_vma(found, f, step);
   Base::end_read(*found.vma, found.token);
   // The VMA may be gone from here on: nothing of it is looked at again.
   if (step >= FaultStep::out_of_memory) [[unlikely]]
@@ -94,9 +95,7 @@ template <VmaLockDesign L>
 // Lets go of the VMA, then waits. Apart, so that faults that wait for nothing do not pay for it.
 template <VmaLockDesign L>
 [[gnu::noinline]] auto PagedAddressSpace<L>::wait_with_vma(const Lookup& found, const HeldFault& f,
-                                                           FaultStep step,
-                                                           const std::stop_token& stop) noexcept
-    -> FirstStep {
+                                                           FaultStep step) noexcept -> FirstStep {
   std::optional<FaultWait> wait;
   {
     const VmaHold hold(found);
@@ -106,7 +105,7 @@ template <VmaLockDesign L>
   PERVMA_PROBE(vma_retry, this, f.address.value);
   counts_.add(Event::retry);
   int answers = 0;
-  return {wait->finish(stop, answers),
+  return {wait->finish(f.stop, answers),
           wait->is_for_page() ? FaultHold::mmap_lock_may_wait : FaultHold::mmap_lock};
 }
 
@@ -120,8 +119,8 @@ FaultStep PagedAddressSpace<L>::remember(std::optional<FaultWait>& wait, VmaT& v
   if (is_user_fault(step)) {
     wait.emplace(static_cast<UserWaits&>(*vma.user_context()),
                  UserFault{f.address.page_down(), f.access, user_kind_of(step)});
-    step = f.hold == FaultHold::vma_lock ? serve_under_vma_lock(vma, f.address, f.access)
-                                         : serve_under_mmap_lock(vma, f.address, f.access, f.hold);
+    step = f.hold == FaultHold::vma_lock ? serve_under_vma_lock(vma, f)
+                                         : serve_under_mmap_lock(vma, f);
     if (is_user_fault(step)) {
       wait->set({f.address.page_down(), f.access, user_kind_of(step)});
     } else {
@@ -133,9 +132,14 @@ FaultStep PagedAddressSpace<L>::remember(std::optional<FaultWait>& wait, VmaT& v
 }
 
 template <VmaLockDesign L>
-FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Access access) noexcept {
-  if (!allows(vma.flags(), access)) return FaultStep::access_error;
-  const FaultStep step = soft_mmu_.serve({vma, a, access, FaultHold::vma_lock});
+FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, const HeldFault& f) noexcept {
+  if (!allows(vma.flags(), f.access)) return FaultStep::access_error;
+  // Made anew each time: where the VMA is shown as a copy, an identity that came later is not in
+  // it.
+  const auto serve = [&] {
+    return soft_mmu_.serve({vma, f.address, f.access, f.hold, {}, &f.stop});
+  };
+  const FaultStep step = serve();
   if (step != FaultStep::needs_anon_vma) return step;
   {
     // Neighbours may be looked at under the mmap lock only; waiting for it here could be for a
@@ -144,7 +148,7 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, Address a, Acces
     if (!mm) return FaultStep::needs_mmap_lock;
     if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
   }
-  return soft_mmu_.serve({vma, a, access, FaultHold::vma_lock});
+  return serve();
 }
 
 // --- second step: the mmap lock for read
@@ -173,10 +177,12 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
       if (vma == nullptr) return FaultOutcome::map_error;
       mm.emplace(downgrade(std::move(*writer)));
     }
-    FaultStep step = serve_under_mmap_lock(*vma, a, access, hold);
-    if (step >= FaultStep::must_wait) step = remember(wait, *vma, {a, access, hold}, step);
+    const HeldFault f{a, access, hold, stop};
+    FaultStep step = serve_under_mmap_lock(*vma, f);
+    if (step >= FaultStep::must_wait) step = remember(wait, *vma, f, step);
     if (step == FaultStep::out_of_memory && rooms++ < SoftEngine::kMaxRooms) {
       mm.reset();
+      if (stop.stop_requested()) return FaultOutcome::interrupted;
       if (engine_.make_room()) continue;
     }
     if (!wait) return outcome_of(step);
@@ -188,17 +194,22 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
 
 template <VmaLockDesign L>
 FaultOutcome PagedAddressSpace<L>::fault_in(VmaT& vma, Address a, Access access) noexcept {
-  return outcome_of(serve_under_mmap_lock(vma, a, access, FaultHold::mmap_lock_may_wait));
+  const std::stop_token never;
+  return outcome_of(serve_under_mmap_lock(vma, {a, access, FaultHold::mmap_lock_may_wait, never}));
 }
 
 template <VmaLockDesign L>
-FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, Address a, Access access,
-                                                      FaultHold hold) noexcept {
-  if (!allows(vma.flags(), access)) return FaultStep::access_error;
-  const FaultStep step = soft_mmu_.serve({vma, a, access, hold});
+FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, const HeldFault& f) noexcept {
+  if (!allows(vma.flags(), f.access)) return FaultStep::access_error;
+  // Made anew each time: where the VMA is shown as a copy, an identity that came later is not in
+  // it.
+  const auto serve = [&] {
+    return soft_mmu_.serve({vma, f.address, f.access, f.hold, {}, &f.stop});
+  };
+  const FaultStep step = serve();
   if (step != FaultStep::needs_anon_vma) return step;
   if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
-  return soft_mmu_.serve({vma, a, access, hold});
+  return serve();
 }
 
 }  // namespace pervma

@@ -28,7 +28,7 @@ class FaultWait {
                                                    int& answers) noexcept {
     constexpr int kMostAnswers = 1000;
     if (page_) {
-      page_->bring_in();
+      if (!page_->bring_in(stop)) return FaultOutcome::interrupted;
       return std::nullopt;
     }
     switch (user_->tell(stop)) {

@@ -54,7 +54,8 @@ SoftMmu::Step SoftMmu::serve_file(const FaultRequest& fault, LeafSlot slot) noex
   if (!cached) {
     const bool waits = vma.file->object().vma_lock_safety() != VmaLockSafety::memory;
     if (waits && fault.hold != FaultHold::mmap_lock_may_wait) return FaultStep::must_wait;
-    const PageCache::Page page = cache.get_or_fill(index);
+    const PageCache::Page page = cache.get_or_fill(index, fault.stop_token());
+    if (page.end == PageCache::End::interrupted) return FaultStep::interrupted;
     if (page.end == PageCache::End::unreadable) return FaultStep::bus_error;
     if (page.end == PageCache::End::out_of_memory) return FaultStep::out_of_memory;
     cached = page.frame;

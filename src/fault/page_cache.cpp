@@ -31,7 +31,7 @@ Frame PageCache::find(uint64_t index) const noexcept {
   return is_page(value) ? Frame{value} : Frame{};
 }
 
-PageCache::Page PageCache::get_or_fill(uint64_t index) noexcept {
+PageCache::Page PageCache::get_or_fill(uint64_t index, const std::stop_token& stop) noexcept {
   Slot* slot = make_slot(index);
   if (slot == nullptr) return {End::out_of_memory, {}};
   for (;;) {
@@ -42,12 +42,12 @@ PageCache::Page PageCache::get_or_fill(uint64_t index) noexcept {
         return read_in(*slot, index);
       }
     }
-    if (!is_page(seen)) wait_until_filled(*slot, seen);
+    if (!is_page(seen) && !wait_until_filled(*slot, seen, stop)) return {End::interrupted, {}};
   }
 }
 
-PageCache::End PageCache::fill(uint64_t index) noexcept {
-  const Page page = get_or_fill(index);
+PageCache::End PageCache::fill(uint64_t index, const std::stop_token& stop) noexcept {
+  const Page page = get_or_fill(index, stop);
   if (page.end == End::found) {
     FrameGather gather;
     frames_.drop(page.frame, gather);
@@ -141,17 +141,20 @@ void PageCache::drop_from(Node& node, uint64_t base, uint64_t first, FrameGather
   }
 }
 
-void PageCache::wait_until_filled(Slot& slot, uint32_t seen) noexcept {
+bool PageCache::wait_until_filled(Slot& slot, uint32_t seen, const std::stop_token& stop) noexcept {
+  FutexSleeper sleeper(slot, stop);
   AdaptiveSpinner spinner(SpinBudget::full);
   while (seen == kFilling || seen == kFillingAwaited || seen == kFillingStale) {
     if (!spinner.spin()) {
       if (seen != kFilling ||
           slot.compare_exchange_strong(seen, kFillingAwaited, std::memory_order_relaxed)) {
-        futex_wait(slot, seen == kFillingStale ? kFillingStale : kFillingAwaited);
+        // Who is stopped leaves the word awaited: its end wakes for nothing then.
+        if (!sleeper.sleep(seen == kFillingStale ? kFillingStale : kFillingAwaited)) return false;
       }
     }
     seen = slot.load(std::memory_order_relaxed);
   }
+  return true;
 }
 
 PageCache::Slot* PageCache::find_slot(uint64_t index) const noexcept {

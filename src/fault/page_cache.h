@@ -10,13 +10,14 @@
 //   anything else      the page's frame, on which the cache has one reference
 //
 // find() is wait-free. get_or_fill() waits for read_page(), its own or that of the thread that came
-// first. Nodes are made under a mutex. A page goes when the cache does, with the last opening, or
-// when the object has become too short for it.
+// first; the latter wait can be stopped. Nodes are made under a mutex. A page goes when the cache
+// does, with the last opening, or when the object has become too short for it.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <stop_token>
 
 #include "fault/cache_word.h"
 #include "fault/frame_pool.h"
@@ -45,19 +46,19 @@ class PageCache {
   // The same, with a reference for the caller.
   [[nodiscard]] Frame find_held(uint64_t index) const noexcept;
 
-  enum class End : uint8_t { found, unreadable, out_of_memory };
+  enum class End : uint8_t { found, unreadable, out_of_memory, interrupted };
   struct Page {
     End end;
     Frame frame;  // when found, with a reference for the caller
   };
   // The page's frame, read in when it is not there.
-  [[nodiscard]] Page get_or_fill(uint64_t index) noexcept;
+  [[nodiscard]] Page get_or_fill(uint64_t index, const std::stop_token& stop = {}) noexcept;
   // Puts a frame in as the page, if there is none: one reference of it, and its bytes, are the
   // cache's then.
   enum class Put : uint8_t { done, there, out_of_memory };
   [[nodiscard]] Put put(uint64_t index, Frame frame) noexcept;
   // Reads the page in when it is not there.
-  End fill(uint64_t index) noexcept;
+  End fill(uint64_t index, const std::stop_token& stop = {}) noexcept;
 
   // Drops the pages that begin beyond the object's size and empties the rest of the last one.
   // Mappings of them are the caller's to undo, afterwards: whoever maps a page asks, under the lock
@@ -118,7 +119,8 @@ class PageCache {
   Page read_in(Slot& slot, uint64_t index) noexcept;
   void drop_from(Node& node, uint64_t base, uint64_t first, FrameGather& gather) noexcept;
   bool take_out(Slot& slot, uint32_t value, FrameGather& gather) noexcept;
-  static void wait_until_filled(Slot& slot, uint32_t seen) noexcept;
+  // False: stopped.
+  static bool wait_until_filled(Slot& slot, uint32_t seen, const std::stop_token& stop) noexcept;
   void destroy(Node* node, FrameGather& gather) noexcept;
 
   FramePool& frames_;

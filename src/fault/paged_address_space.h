@@ -109,19 +109,19 @@ class PagedAddressSpace final : private MmuHolder,
   FirstStep fault_under_vma_lock(Address, Access, const std::stop_token&) noexcept;
   FirstStep fault_speculatively(Address, Access) noexcept
     requires(L::kReadKind == ReadKind::validated);
-  FaultStep serve_under_vma_lock(VmaT&, Address, Access) noexcept;
   FaultOutcome fault_under_mmap_lock(Address, Access, FaultHold, const std::stop_token&) noexcept;
-  FaultStep serve_under_mmap_lock(VmaT&, Address, Access, FaultHold) noexcept;
 
   // A fault in a VMA that the lock keeps.
   struct HeldFault {
     Address address;
     Access access;
     FaultHold hold;
+    const std::stop_token& stop;
   };
+  FaultStep serve_under_vma_lock(VmaT&, const HeldFault&) noexcept;
+  FaultStep serve_under_mmap_lock(VmaT&, const HeldFault&) noexcept;
   FaultStep remember(std::optional<FaultWait>&, VmaT&, const HeldFault&, FaultStep) noexcept;
-  FirstStep wait_with_vma(const Lookup&, const HeldFault&, FaultStep,
-                          const std::stop_token&) noexcept;
+  FirstStep wait_with_vma(const Lookup&, const HeldFault&, FaultStep) noexcept;
   FirstStep without_vma(FaultStep, Address) noexcept;
 
   struct Touching {

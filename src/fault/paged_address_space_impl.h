@@ -31,6 +31,9 @@ Result<std::unique_ptr<AddressSpace>> PagedAddressSpace<L>::fork(
     if (copied) copied = std::unexpected(Error::nomem);
     // What came out half built is empty; nobody saw it.
     child.reset();
+    if (copied.error() == Error::nomem && stop.stop_requested()) {
+      return std::unexpected(Error::intr);
+    }
     if (copied.error() != Error::nomem || rooms == SoftEngine::kMaxRooms || !engine_.make_room()) {
       return std::unexpected(copied.error());
     }

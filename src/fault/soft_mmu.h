@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stop_token>
 
 #include "fault/awaited_page.h"
 #include "fault/notifiers.h"
@@ -36,6 +37,7 @@ enum class FaultStep : uint8_t {
   map_error,     // a guard page
   access_error,  // the VMA does not allow it: said by serve()'s callers, who know its lock
   bus_error,     // beyond the end of the file, or unreadable
+  interrupted,   // stopped while another thread reads the page
   out_of_memory,
   // Not decided yet:
   needs_anon_vma,   // give the VMA one, then serve again
@@ -66,6 +68,11 @@ struct FaultRequest {
   Access access;
   FaultHold hold;
   Validation validation = {};
+  const std::stop_token* stop = nullptr;  // ends the wait for another thread's read; null: nothing
+
+  std::stop_token stop_token() const noexcept {
+    return stop != nullptr ? *stop : std::stop_token{};
+  }
 };
 
 class SoftMmu final : public Mmu {

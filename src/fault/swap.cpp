@@ -138,14 +138,31 @@ Frame Swap::find(uint32_t number) noexcept {
   return take(slots_[number]);
 }
 
-Swap::Page Swap::get(uint32_t number) noexcept {
+// False: stopped.
+bool Swap::wait_until_read(const Slot& slot, Lane& lane, const std::stop_token& stop) noexcept {
+  // Outlives the lock: its destructor waits for a requester that may be waiting for the mutex.
+  const std::stop_callback stopped(stop, [&lane] {
+    const std::scoped_lock lock(lane.mutex);
+    lane.changed.notify_all();
+  });
+  std::unique_lock lock(lane.mutex);
+  lane.changed.wait(lock, [&] { return !slot.reading || stop.stop_requested(); });
+  return !slot.reading;
+}
+
+Swap::Page Swap::get(uint32_t number, const std::stop_token& stop) noexcept {
   Slot& slot = slots_[number];
   Lane& lane = lane_of(number);
-  {
-    std::unique_lock lock(lane.mutex);
-    lane.changed.wait(lock, [&] { return !slot.reading; });
-    if (const Frame frame = take(slot)) return {End::found, frame};
-    slot.reading = true;
+  for (;;) {
+    {
+      const std::scoped_lock lock(lane.mutex);
+      if (const Frame frame = take(slot)) return {End::found, frame};
+      if (!slot.reading) {
+        slot.reading = true;
+        break;
+      }
+    }
+    if (!wait_until_read(slot, lane, stop)) return {End::interrupted, {}};
   }
   Page page{End::out_of_memory, frames_.alloc(FrameUse::page, Fill::none)};
   if (page.frame) {
@@ -166,9 +183,10 @@ Swap::Page Swap::get(uint32_t number) noexcept {
   return page;
 }
 
-void Swap::bring_in(uint32_t number) noexcept {
-  const Page page = get(number);
+Swap::End Swap::bring_in(uint32_t number, const std::stop_token& stop) noexcept {
+  const Page page = get(number, stop);
   if (page.frame) give_back(page.frame);
+  return page.end;
 }
 
 void Swap::release(uint32_t number) noexcept {

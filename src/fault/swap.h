@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 
 #include "fault/frame_pool.h"
 #include "pervma/page_store.h"
@@ -70,19 +71,19 @@ class Swap {
     free(gather);
   }
 
-  enum class End : uint8_t { found, unreadable, out_of_memory };
+  enum class End : uint8_t { found, unreadable, out_of_memory, interrupted };
   struct Page {
     End end;
     Frame frame;  // with a reference for the caller
   };
   // The frame, if it is in memory; the caller has a reference of the slot.
   [[nodiscard]] Frame find(uint32_t slot) noexcept;
-  // The same, read in if need be. Waits.
-  [[nodiscard]] Page get(uint32_t slot) noexcept;
+  // The same, read in if need be. Waits; the wait for another thread's read can be stopped.
+  [[nodiscard]] Page get(uint32_t slot, const std::stop_token& stop = {}) noexcept;
   // A fault has taken the frame: what is stored need not stay in memory too.
   void release(uint32_t slot) noexcept;
-  // Reads the page in for somebody who comes for it later. Waits.
-  void bring_in(uint32_t slot) noexcept;
+  // Reads the page in for somebody who comes for it later. Waits, as get().
+  End bring_in(uint32_t slot, const std::stop_token& stop = {}) noexcept;
 
   void count_in() noexcept { in_.fetch_add(1, std::memory_order_relaxed); }
   SwapCounters counters() const noexcept;
@@ -104,6 +105,7 @@ class Swap {
   Swap(FramePool& frames, std::shared_ptr<PageStore> store, Slot* slots, uint64_t count) noexcept;
   Lane& lane_of(uint32_t slot) noexcept { return lanes_[slot % kLanes]; }
   Frame take(Slot& slot) noexcept;
+  static bool wait_until_read(const Slot& slot, Lane& lane, const std::stop_token& stop) noexcept;
   void give_back(Frame frame) noexcept;
   void report(const char* what) noexcept;
 

@@ -21,7 +21,8 @@ SoftMmu::Step SoftMmu::serve_swapped(const FaultRequest& fault, LeafSlot slot,
   Frame frame = swap_->find(number);
   if (!frame) {
     if (swap_->waits() && fault.hold != FaultHold::mmap_lock_may_wait) return FaultStep::must_wait;
-    const Swap::Page page = swap_->get(number);
+    const Swap::Page page = swap_->get(number, fault.stop_token());
+    if (page.end == Swap::End::interrupted) return FaultStep::interrupted;
     if (page.end == Swap::End::unreadable) return FaultStep::bus_error;
     if (page.end == Swap::End::out_of_memory) return FaultStep::out_of_memory;
     frame = page.frame;

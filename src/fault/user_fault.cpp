@@ -55,7 +55,8 @@ SoftMmu::Step SoftMmu::show_closed(const FaultRequest& fault, LeafSlot slot,
     const uint64_t index = vma.pgoff_at(fault.address);
     const uint32_t truncations = cache.truncations();
     if (!cache.has_page(index)) return FaultStep::bus_error;
-    const PageCache::Page page = cache.get_or_fill(index);
+    const PageCache::Page page = cache.get_or_fill(index, fault.stop_token());
+    if (page.end == PageCache::End::interrupted) return FaultStep::interrupted;
     if (page.end == PageCache::End::unreadable) return FaultStep::bus_error;
     if (page.end == PageCache::End::out_of_memory) return FaultStep::out_of_memory;
     FrameHold cached(frames_, page.frame);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ class FailingStore final : public PageStore {
     return store_->write(number, page);
   }
   Result<void> read(uint64_t number, std::span<std::byte, kPageSize> page) noexcept override {
+    if (before_read) before_read();
     if (fails(fail_reads, reads_)) return std::unexpected(Error::io);
     return store_->read(number, page);
   }
@@ -33,6 +35,7 @@ class FailingStore final : public PageStore {
   // 0: none fails; n: every n-th does.
   std::atomic<unsigned> fail_writes{0};
   std::atomic<unsigned> fail_reads{0};
+  std::function<void()> before_read;
 
  private:
   static bool fails(const std::atomic<unsigned>& every, std::atomic<unsigned>& count) noexcept {

@@ -8,6 +8,7 @@
 
 #include "fault/soft_engine.h"
 #include "sync/lock_tracker.h"
+#include "tests/fault/gate.h"
 #include "tests/fault/support.h"
 
 namespace pervma {
@@ -231,6 +232,25 @@ TEST_P(FaultPath, a_page_that_must_be_waited_for_is_read_without_any_lock_of_the
   EXPECT_EQ(fault(page_of(r, 1), Access::read), FaultOutcome::resolved);
   expect_counts(before, {.success = 1, .retry = 1});
   EXPECT_EQ(object->reads(), 1u);
+}
+
+TEST_P(FaultPath, who_waits_for_anothers_read_can_be_stopped) {
+  for (const FaultOrigin origin : {FaultOrigin::user, FaultOrigin::kernel}) {
+    auto object = std::make_shared<TestObject>(4 * kPageSize, VmaLockSafety::audited);
+    const Range r = map_file(object, 4, MapFlags::shared);
+    Gate gate;
+    object->before_read = [&](uint64_t) { gate.pass(); };
+    std::jthread reader([&] { EXPECT_EQ(fault(r.start, Access::read), FaultOutcome::resolved); });
+    gate.wait_for_one();
+    FaultOutcome outcome = FaultOutcome::bus_error;
+    EXPECT_TRUE(ends_when_stopped(gate, [&](const std::stop_token& stop) {
+      outcome = space_->handle_fault(r.start, Access::read, origin, stop);
+    }));
+    EXPECT_EQ(outcome, FaultOutcome::interrupted);
+    reader.join();
+    EXPECT_EQ(fault(r.start, Access::read), FaultOutcome::resolved);
+    EXPECT_EQ(object->reads(), 1u);
+  }
 }
 
 TEST_P(FaultPath, an_unaudited_object_is_served_under_the_mmap_lock) {

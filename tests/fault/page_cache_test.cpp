@@ -8,11 +8,14 @@
 #include <vector>
 
 #include "fault/page_caches.h"
+#include "tests/fault/gate.h"
 #include "tests/fault/support.h"
 
 namespace pervma {
 namespace {
 
+using test::ends_when_stopped;
+using test::Gate;
 using test::object_byte;
 using test::TestObject;
 
@@ -108,6 +111,30 @@ TEST(PageCache, threads_that_want_one_page_wait_for_the_first_and_share_it) {
     }
     for (const Frame f : got) EXPECT_EQ(f, got[0]);
     EXPECT_EQ(object.reads(), index + 1);
+  }
+}
+
+TEST(PageCache, who_waits_for_anothers_read_can_be_stopped) {
+  for (const bool truncated : {false, true}) {
+    SCOPED_TRACE(truncated);
+    const auto frames = FramePool::create({64});
+    TestObject object(4 * kPageSize, VmaLockSafety::audited);
+    Gate gate;
+    object.before_read = [&](uint64_t) { gate.pass(); };
+    PageCache cache(*frames, object);
+    std::jthread reader([&] { EXPECT_EQ(cache.fill(1), PageCache::End::found); });
+    gate.wait_for_one();
+    if (truncated) {
+      object.resize(kPageSize);
+      cache.truncate();
+    }
+    PageCache::End end = PageCache::End::found;
+    EXPECT_TRUE(
+        ends_when_stopped(gate, [&](const std::stop_token& stop) { end = cache.fill(1, stop); }));
+    EXPECT_EQ(end, PageCache::End::interrupted);
+    reader.join();
+    EXPECT_EQ(object.reads(), 1u);
+    EXPECT_EQ(static_cast<bool>(cache.find(1)), !truncated);
   }
 }
 

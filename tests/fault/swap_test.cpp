@@ -8,6 +8,7 @@
 #include "pervma/c.h"
 #include "sync/rcu.h"
 #include "tests/fault/failing_store.h"
+#include "tests/fault/gate.h"
 #include "tests/fault/space_fixture.h"
 
 namespace pervma {
@@ -151,6 +152,74 @@ TEST_P(SwapToFile, a_page_that_must_be_waited_for_is_read_without_the_vma_lock) 
   EXPECT_EQ(space_->fault_counters().retry - before.retry,
             GetParam() != Design::mmap_lock ? 1u : 0u);
   EXPECT_EQ(read64(r.start), 5u);
+}
+
+TEST_P(SwapToFile, who_waits_for_anothers_read_can_be_stopped) {
+  const Range r = map(1);
+  write64(r.start, 5);
+  page_out(r);
+  Gate gate;
+  store_->before_read = [&] { gate.pass(); };
+  std::jthread reader([&] { EXPECT_EQ(fault(r.start, Access::read), FaultOutcome::resolved); });
+  gate.wait_for_one();
+  FaultOutcome outcome = FaultOutcome::bus_error;
+  EXPECT_TRUE(ends_when_stopped(gate, [&](const std::stop_token& stop) {
+    outcome = space_->handle_fault(r.start, Access::read, FaultOrigin::user, stop);
+  }));
+  EXPECT_EQ(outcome, FaultOutcome::interrupted);
+  reader.join();
+  EXPECT_EQ(read64(r.start), 5u);
+}
+
+TEST_P(SwapTest, who_waits_for_memory_can_be_stopped) {
+  store_->fail_writes.store(1);
+  const Range r = map(2 * kFrames);
+  uint64_t p = 0;
+  while (fault(page_of(r, p), Access::write) == FaultOutcome::resolved) ++p;
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_EQ(
+      space_->handle_fault(page_of(r, p), Access::write, FaultOrigin::kernel, source.get_token()),
+      FaultOutcome::interrupted);
+  EXPECT_EQ(engine_->fork(*space_, source.get_token()).error(), Error::intr);
+  store_->fail_writes.store(0);
+}
+
+// Under the mmap lock too: the page was waited for, and is being read again.
+TEST(StoppedRead, under_the_mmap_lock_is_stopped_as_well) {
+  const auto store = make_store(StoreKind::file, {8});
+  const auto engine = *Engine::create({.frames = {kFrames}, .swap = store});
+  const auto space = *engine->create_space({.design = Design::refcount});
+  auto& paged = static_cast<PagedAddressSpace<RefcountLock>&>(*space);
+  const auto object = std::make_shared<TestObject>(kPageSize, VmaLockSafety::audited);
+  for (const bool swapped : {false, true}) {
+    SCOPED_TRACE(swapped);
+    Gate gate;
+    Address a{};
+    if (swapped) {
+      a = *space->map({.length = kPageSize, .prot = kRw, .flags = kAnon});
+      const uint64_t value = 5;
+      ASSERT_EQ(space->store(a, bytes_of(value)), FaultOutcome::resolved);
+      ASSERT_TRUE(space->advise(a, kPageSize, Advice::pageout));
+      store->before_read = [&] { gate.pass(); };
+    } else {
+      a = *space->map({.length = kPageSize,
+                       .prot = Prot::read,
+                       .flags = MapFlags::shared,
+                       .file = *engine->open(object, FileMode::read_only)});
+      object->before_read = [&](uint64_t) { gate.pass(); };
+    }
+    std::jthread reader(
+        [&] { EXPECT_EQ(space->handle_fault(a, Access::read), FaultOutcome::resolved); });
+    gate.wait_for_one();
+    FaultStep step = FaultStep::resolved;
+    EXPECT_TRUE(ends_when_stopped(gate, [&](const std::stop_token& stop) {
+      const FaultRequest request{
+          *paged.vma_at(a), a, Access::read, FaultHold::mmap_lock_may_wait, {}, &stop};
+      step = const_cast<SoftMmu&>(paged.mmu()).serve(request);
+    }));
+    EXPECT_EQ(step, FaultStep::interrupted);
+  }
 }
 
 // Who waits has no lock, but a slot, and for a moment the frame: it leads to the list of a VMA that
