@@ -17,22 +17,31 @@ constexpr uint64_t kTop = uint64_t{1} << 46;
 // The tree with nothing around it: an entry is the range's start.
 class MapleMap {
  public:
-  MapleMap() : tree_(pool_) {}
+  MapleMap() : tree_(pool_) { tree_.set_leftovers_taken(); }
 
   uint64_t find(uint64_t address, unsigned) noexcept {
     const RcuReader reader;
     return reinterpret_cast<uint64_t>(tree_.load(address));
   }
   bool insert(uint64_t start, uint64_t end) noexcept {
-    return tree_.store(start, end - 1, reinterpret_cast<void*>(start));
+    return store(start, end, reinterpret_cast<void*>(start));
   }
-  bool erase(uint64_t start, uint64_t end) noexcept { return tree_.erase(start, end - 1); }
+  bool erase(uint64_t start, uint64_t end) noexcept { return store(start, end, nullptr); }
   // Where the lowest gap of `bytes` begins that is not below `from`.
   uint64_t gap(uint64_t from, uint64_t bytes) const noexcept {
     return tree_.find_gap_lowest(from, kTop, bytes).value_or(kNothing);
   }
 
  private:
+  bool store(uint64_t start, uint64_t end, void* entry) noexcept {
+    if (!tree_.store(start, end - 1, entry)) return false;
+    {
+      const MapleTree::Leftovers leftovers = tree_.take_leftovers();
+    }
+    pool_.use_huge_pages();
+    return true;
+  }
+
   NodePool pool_;
   MapleTree tree_;
 };
