@@ -131,15 +131,17 @@ FaultStep PagedAddressSpace<L>::remember(std::optional<FaultWait>& wait, VmaT& v
   return step;
 }
 
+// A request of its own each time: one that shows the VMA as a copy does not have the identity that
+// came later.
+template <VmaLockDesign L>
+FaultStep PagedAddressSpace<L>::serve(VmaT& vma, const HeldFault& f) noexcept {
+  return soft_mmu_.serve({vma, f.address, f.access, f.hold, {}, &f.stop});
+}
+
 template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, const HeldFault& f) noexcept {
   if (!allows(vma.flags(), f.access)) return FaultStep::access_error;
-  // Made anew each time: where the VMA is shown as a copy, an identity that came later is not in
-  // it.
-  const auto serve = [&] {
-    return soft_mmu_.serve({vma, f.address, f.access, f.hold, {}, &f.stop});
-  };
-  const FaultStep step = serve();
+  const FaultStep step = serve(vma, f);
   if (step != FaultStep::needs_anon_vma) return step;
   {
     // Neighbours may be looked at under the mmap lock only; waiting for it here could be for a
@@ -148,7 +150,7 @@ FaultStep PagedAddressSpace<L>::serve_under_vma_lock(VmaT& vma, const HeldFault&
     if (!mm) return FaultStep::needs_mmap_lock;
     if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
   }
-  return serve();
+  return serve(vma, f);
 }
 
 // --- second step: the mmap lock for read
@@ -182,7 +184,6 @@ FaultOutcome PagedAddressSpace<L>::fault_under_mmap_lock(Address a, Access acces
     if (step >= FaultStep::must_wait) step = remember(wait, *vma, f, step);
     if (step == FaultStep::out_of_memory && rooms++ < SoftEngine::kMaxRooms) {
       mm.reset();
-      if (stop.stop_requested()) return FaultOutcome::interrupted;
       if (engine_.make_room()) continue;
     }
     if (!wait) return outcome_of(step);
@@ -201,15 +202,10 @@ FaultOutcome PagedAddressSpace<L>::fault_in(VmaT& vma, Address a, Access access)
 template <VmaLockDesign L>
 FaultStep PagedAddressSpace<L>::serve_under_mmap_lock(VmaT& vma, const HeldFault& f) noexcept {
   if (!allows(vma.flags(), f.access)) return FaultStep::access_error;
-  // Made anew each time: where the VMA is shown as a copy, an identity that came later is not in
-  // it.
-  const auto serve = [&] {
-    return soft_mmu_.serve({vma, f.address, f.access, f.hold, {}, &f.stop});
-  };
-  const FaultStep step = serve();
+  const FaultStep step = serve(vma, f);
   if (step != FaultStep::needs_anon_vma) return step;
   if (!this->prepare_anon_vma(vma)) return FaultStep::out_of_memory;
-  return serve();
+  return serve(vma, f);
 }
 
 }  // namespace pervma

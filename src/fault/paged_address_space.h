@@ -118,6 +118,7 @@ class PagedAddressSpace final : private MmuHolder,
     FaultHold hold;
     const std::stop_token& stop;
   };
+  FaultStep serve(VmaT&, const HeldFault&) noexcept;
   FaultStep serve_under_vma_lock(VmaT&, const HeldFault&) noexcept;
   FaultStep serve_under_mmap_lock(VmaT&, const HeldFault&) noexcept;
   FaultStep remember(std::optional<FaultWait>&, VmaT&, const HeldFault&, FaultStep) noexcept;
